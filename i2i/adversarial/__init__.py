@@ -1,0 +1,1 @@
+"""Adversarial objectives: what each player minimises."""

@@ -1,0 +1,104 @@
+"""What a recipe will build, without training it: parameters, shapes, the memory of a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from i2i.compose import Pipeline, make
+from i2i.contracts import Batch
+from i2i.data import fixed
+from i2i.engine import GENERATOR, pick_device, pick_precision
+from i2i.train import length
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The outcome of `i2i check`, in the order in which it is printed."""
+
+    recipe: str
+    samples: int
+    held_out: int
+    steps: int
+    batch: int
+    pictures: dict[str, tuple[int, ...]]
+    """What the source gives, prepared: C x H x W."""
+    input: tuple[int, ...]
+    target: tuple[int, ...]
+    """What the networks see, augmented and encoded: N x C x H x W."""
+    parameters: dict[str, int]
+    memory: int | None
+    """Bytes of one step: weights, gradients, optimizer, moving average, activations. None: could not be estimated."""
+    device: str
+    precision: str
+
+
+def summarise(pipeline: Pipeline, device: str = "auto") -> Summary:
+    """Compose one batch on the CPU and measure a step without computing it."""
+    settings, samples = pipeline.recipe.train, pipeline.samples
+    count = min(settings.batch, 2, len(samples))
+    raw = fixed(samples, list(range(count)), torch.device("cpu"))
+    batch = pipeline.task.batch(pipeline.augment(raw))
+    where = pick_device(device)
+    precision = pick_precision(settings.precision, where)
+    return Summary(
+        recipe=str(pipeline.recipe.path),
+        samples=len(samples),
+        held_out=len(pipeline.held_out) if pipeline.held_out else 0,
+        steps=length(pipeline.recipe, len(samples)),
+        batch=settings.batch,
+        pictures={name: tuple(picture.shape[1:]) for name, picture in raw.items()},
+        input=(settings.batch, *batch.a.shape[1:]),
+        target=(settings.batch, *batch.b.shape[1:]),
+        parameters={n: sum(p.numel() for p in m.parameters()) for n, m in pipeline.method.named_children()},
+        memory=step_memory(pipeline, batch, settings.batch, precision),
+        device=where.type,
+        precision=str(precision).removeprefix("torch."),
+    )
+
+
+def step_memory(pipeline: Pipeline, like: Batch, size: int, precision: torch.dtype) -> int | None:
+    """Estimate the bytes of a step by running it on torch's `meta` device, where tensors have shapes but no numbers.
+
+    Counted: what autograd saves until each turn's backward, and 16 bytes a weight (weight, gradient, two moments), 4
+    more for the moving average. Not counted: the libraries' workspaces. None when a part cannot run there.
+    """
+
+    def meta(x: Tensor) -> Tensor:
+        return torch.empty((size, *x.shape[1:]), dtype=x.dtype, device="meta")
+
+    try:
+        with torch.device("meta"):
+            method: nn.Module = make(pipeline.recipe.method, pipeline.task)
+        batch = Batch(meta(like.a), meta(like.b), None if like.mask is None else meta(like.mask))
+        activations = _saved(method, batch)
+    except Exception:
+        # Any stranger's code may run here, on a device that it was not written for: an estimate is not worth a failure.
+        return None
+    if precision != torch.float32:
+        activations //= 2
+    weights = sum(p.numel() for p in method.parameters())
+    averaged = sum(p.numel() for p in getattr(method, GENERATOR).parameters()) if pipeline.recipe.train.ema else 0
+    return 16 * weights + 4 * averaged + activations
+
+
+def _saved(method: nn.Module, batch: Batch) -> int:
+    """Return the most bytes that autograd holds at the end of a turn."""
+    own = {id(p) for p in method.parameters()}
+    kept: dict[int, Any] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if id(tensor) not in own:
+            storage = tensor.untyped_storage()
+            kept[storage._cdata] = storage
+        return tensor
+
+    most = 0
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        for _ in method.step(batch):  # type: ignore[operator]
+            most = max(most, sum(storage.nbytes() for storage in kept.values()))
+            kept.clear()
+    return most

@@ -1,0 +1,272 @@
+"""A run's directory and a model's folder: what stands in them, and how it is written so that nothing is ever lost.
+
+safetensors and JSON only; no pickle is read or written. A file appears under its name only when it is whole (temporary
+name, fsync, rename), the state's checksum is kept beside it, and the last two states are kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from i2i.errors import DataError, ResourceError, UnsafeFileError, UsageError, nearest
+
+MODEL_FORMAT = 1
+KEEP_STATES = 2
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Give a temporary path in the same folder; on success it is synced and renamed to `path`, else removed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ResourceError(
+            f"{path}: cannot be written: {reason}. Free some space or choose another folder."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as JSON, whole or not at all."""
+    with writing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, allow_nan=False, default=str) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; DataError when it is missing, UnsafeFileError when it is damaged."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: is missing.") from error
+    except (OSError, ValueError) as error:
+        raise UnsafeFileError(f"{path}: is damaged: {error}.") from error
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Write tensors as safetensors; return the sha256 of the file."""
+    # A tensor may be a view or share its memory (tied weights), which the format refuses: each gets its own copy.
+    whole = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    with writing(path) as temporary:
+        save_file(whole, temporary)
+        return _digest(temporary)
+
+
+def _read_tensors(path: Path, digest: str | None) -> dict[str, Tensor]:
+    try:
+        # A flipped bit loads in silence: only the checksum finds it.
+        if digest is not None and _digest(path) != digest:
+            raise UnsafeFileError(f"{path}: is damaged: its sha256 is not the one recorded when it was written.")
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: is missing.") from error
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UnsafeFileError(f"{path}: is not a readable safetensors file: {error}.") from error
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's directory.
+
+    recipe.toml the recipe byte for byte; resolved.json every default filled in, versions, seed; model/ enough to
+    translate; state/ enough to go on; log.jsonl; samples/; result.json and report.html when it has finished.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, root: Path, name: str) -> Run:
+        """Make a new directory `root/name-date-time`, never one that exists."""
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        for suffix in ("", *(f"-{i}" for i in range(2, 1000))):
+            path = root / f"{name}-{stamp}{suffix}"
+            try:
+                path.mkdir(parents=True)
+                return cls(path)
+            except FileExistsError:
+                if not root.is_dir():
+                    raise ResourceError(f"{root}: is a file; a folder for the runs is needed there.") from None
+            except OSError as error:
+                raise ResourceError(f"{path}: cannot be made: {error.strerror}. Choose another with --runs.") from error
+        raise ResourceError(f"{root}: holds a thousand runs of this second.")
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Open a run's directory; UsageError when it is none."""
+        if not (path / "recipe.toml").is_file():
+            there = [p.name for p in path.parent.glob("*") if p.is_dir()] if path.parent.is_dir() else []
+            raise UsageError(f"{path}: is not a run (no recipe.toml in it).{nearest(path.name, there)}")
+        return cls(path)
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe as it was, byte for byte."""
+        return self.path / "recipe.toml"
+
+    @property
+    def log(self) -> Path:
+        """One JSON object a logged step."""
+        return self.path / "log.jsonl"
+
+    @property
+    def model(self) -> Path:
+        """The model folder."""
+        return self.path / "model"
+
+    @property
+    def samples(self) -> Path:
+        """Sample grids, `STEP.png`."""
+        return self.path / "samples"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end."""
+        return (self.path / "result.json").is_file()
+
+    def start(self, recipe: bytes, resolved: Mapping[str, Any]) -> None:
+        """Write the recipe and what it means, before the first step."""
+        with writing(self.recipe) as temporary:
+            temporary.write_bytes(recipe)
+        write_json(self.path / "resolved.json", resolved)
+
+    def overrides(self) -> list[str]:
+        """Return the `--set` values that the run was started with."""
+        return list(read_json(self.path / "resolved.json")["overrides"])
+
+    def save_state(self, step: int, tensors: Mapping[str, Tensor]) -> None:
+        """Write the training state of a step; the two last are kept."""
+        name = f"{step:09d}.safetensors"
+        digest = _write_tensors(self.path / "state" / name, tensors)
+        states = [*self._states()[-(KEEP_STATES - 1) :], {"step": step, "file": name, "sha256": digest}]
+        states = [s for i, s in enumerate(states) if all(later["file"] != s["file"] for later in states[i + 1 :])]
+        write_json(self.path / "state" / "states.json", states)
+        keep = {state["file"] for state in states}
+        for file in (self.path / "state").glob("*.safetensors"):
+            if file.name not in keep:
+                file.unlink(missing_ok=True)
+
+    def _states(self) -> list[dict[str, Any]]:
+        path = self.path / "state" / "states.json"
+        return list(read_json(path)) if path.exists() else []
+
+    def load_state(self) -> tuple[int, dict[str, Tensor], list[str]]:
+        """Return (step, tensors, warnings) of the newest state that is whole; DataError when there is none."""
+        warnings: list[str] = []
+        for state in reversed(self._states()):
+            try:
+                tensors = _read_tensors(self.path / "state" / state["file"], state["sha256"])
+                return int(state["step"]), tensors, warnings
+            except (UnsafeFileError, DataError) as error:
+                warnings.append(f"{error} Falling back to the state before it.")
+        raise DataError(" ".join([*warnings, f"{self.path}: has no whole training state to go on from."]))
+
+    def save_model(self, description: Mapping[str, Any], generator: Mapping[str, Tensor]) -> None:
+        """Write the model folder: the generator's weights, then the description with their checksum."""
+        save_model(self.model, description, generator)
+
+    def append_log(self, entry: Mapping[str, Any]) -> None:
+        """Add one line to the log."""
+        try:
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise ResourceError(f"{self.log}: cannot be written: {error.strerror}.") from error
+
+    def read_log(self, until: int | None = None) -> list[dict[str, Any]]:
+        """Return the log's entries, up to a step; a line cut off by a crash is left out."""
+        entries = []
+        for line in self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []:
+            with contextlib.suppress(ValueError):
+                entry = json.loads(line)
+                if until is None or entry.get("step", 0) <= until:
+                    entries.append(entry)
+        return entries
+
+    def cut_log(self, step: int) -> None:
+        """Drop what was logged after a step: a resumed run says it anew."""
+        entries = self.read_log(until=step)
+        with writing(self.log) as temporary:
+            temporary.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+
+
+def save_model(folder: Path, description: Mapping[str, Any], generator: Mapping[str, Tensor]) -> None:
+    """Write model.safetensors, then model.json with its checksum."""
+    digest = _write_tensors(folder / "model.safetensors", generator)
+    write_json(folder / "model.json", {"format": MODEL_FORMAT, **description, "sha256": digest})
+
+
+def load_model(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return (description, the generator's weights) of a model folder, the checksum verified."""
+    description = read_json(folder / "model.json")
+    if not isinstance(description, dict) or description.get("format") != MODEL_FORMAT:
+        raise UnsafeFileError(f"{folder / 'model.json'}: is not a model description of format {MODEL_FORMAT}.")
+    return description, _read_tensors(folder / "model.safetensors", description.get("sha256"))
+
+
+def newest_run(root: Path) -> Run:
+    """Return the newest finished run below `root`; UsageError with the remedy when there is none."""
+    runs = [Run(path.parent) for path in root.glob("*/result.json")]
+    if not runs:
+        begun = [path.parent for path in root.glob("*/recipe.toml")]
+        hint = f" {begun[-1]} has not finished: i2i train --resume {begun[-1]}." if begun else ""
+        raise UsageError(f"{root}: no finished run in it.{hint} Train one (i2i train RECIPE) or name one with --model.")
+    return max(runs, key=lambda run: ((run.path / "result.json").stat().st_mtime, run.path.name))
+
+
+def find_model(path: Path) -> Path:
+    """Return the model folder that a path means: a model folder itself, or a run; UsageError when it is neither."""
+    for folder in (path, path / "model"):
+        if (folder / "model.json").is_file():
+            return folder
+    if path.is_file():
+        raise UsageError(f"{path}: is a file; --model takes a run or a model folder (with model.json in it).")
+    there = [p.name for p in path.parent.glob("*") if p.is_dir()] if path.parent.is_dir() else []
+    raise UsageError(f"{path}: is neither a run nor a model folder.{nearest(path.name, there)}")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    import platform
+    from importlib.metadata import version
+
+    return {"i2i": version("i2i"), "torch": torch.__version__, "python": platform.python_version()}
+
+
+def slug(text: str) -> str:
+    """Return a text as part of a file name."""
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "run"

@@ -1,0 +1,122 @@
+"""From a checked recipe, or a model's description, to the objects that work together: task, method, data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from i2i import build, images
+from i2i.augment import DeviceAugment, HostPrepare
+from i2i.build import Part, Problem
+from i2i.contracts import Batch, Images, Task
+from i2i.data import Samples
+from i2i.engine import GENERATOR, autocast
+from i2i.errors import I2IError, PluginError, UnsafeFileError, UsageError, nearest
+from i2i.recipe import Data, Recipe
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A composed recipe. `held_out` is None when the recipe has no `[validation]`."""
+
+    recipe: Recipe
+    task: Task
+    method: nn.Module
+    samples: Samples
+    held_out: Samples | None
+    augment: DeviceAugment
+
+
+def compose(recipe: Recipe) -> Pipeline:
+    """Build what a recipe names, data first: a missing folder is known before a network is made."""
+    task: Task = make(recipe.task)
+    samples = make_samples(recipe.source, task)
+    held_out = make_samples(recipe.validation, task) if recipe.validation else None
+    augment = DeviceAugment(recipe.augment, task.images)
+    torch.manual_seed(recipe.train.seed)
+    method: nn.Module = make(recipe.method, task)
+    players = [name for name, _ in method.named_children()]
+    if unknown := [name for name in recipe.optimizer if name and name not in players]:
+        text = "no such player.{} Players of this method: {}."
+        raise recipe.error(
+            [Problem(("optimizer", n), text.format(nearest(n, players), ", ".join(players))) for n in unknown]
+        )
+    return Pipeline(recipe, task, method, samples, held_out, augment)
+
+
+def make(part: Part, *supplied: Any) -> Any:
+    """Call a part's constructor; what it raises becomes an error that names the part and its parameters."""
+    try:
+        return part(*supplied)
+    except I2IError:
+        raise
+    except Exception as error:
+        base, chosen = getattr(part, "func", part), getattr(part, "keywords", {})
+        settings = ", ".join(f"{key}={value!r}" for key, value in chosen.items()) or "its defaults"
+        raise UsageError(f"{base.__name__} cannot be made with {settings}: {type(error).__name__}: {error}") from error
+
+
+def make_samples(data: Data, task: Task) -> Samples:
+    """Build a source with its preparation."""
+    source = make(data.make, task.images)
+    return Samples(source, task.images, HostPrepare(data.prepare, task.images) if data.prepare else None)
+
+
+def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tuple[Task, nn.Module]:
+    """Build a model again from its description and the generator's weights: (task, method in eval mode)."""
+    problems: list[Problem] = []
+    parts = [
+        build.build(kind, description.get(key), (key,), problems)
+        for kind, key in (("tasks", "task"), ("methods", "method"))
+    ]
+    if problems:
+        packages = ", ".join(description.get("packages", {})) or "i2i"
+        lines = "\n".join(f"model.json: {'.'.join(map(str, p.path))}: {p.message}" for p in problems)
+        raise PluginError(f"{lines}\nThe model was made with the packages {packages}: install them.")
+    assert parts[0] is not None
+    assert parts[1] is not None
+    task: Task = make(parts[0])
+    method: nn.Module = make(parts[1], task)
+    try:
+        getattr(method, GENERATOR).load_state_dict(weights)
+    except RuntimeError as error:
+        raise UnsafeFileError(f"model.safetensors does not fit model.json: {error}") from error
+    return task, method.eval()
+
+
+@torch.no_grad()
+def predict(task: Task, method: nn.Module, pictures: Images, precision: torch.dtype = torch.float32) -> Tensor:
+    """Translate pictures of any size: N × C × H × W in picture space to the target picture, same H × W.
+
+    The input is padded to the generator's multiple by reflection, and the output cropped back.
+    """
+    return task.decode(forward(method, task.encode(pictures), precision), pictures)
+
+
+@torch.no_grad()
+def forward(method: nn.Module, x: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
+    """Run `Method.translate` on encoded input of any size, padded and cropped; float32."""
+    padded, size = images.pad_to_multiple(x, multiple_of(method))
+    with autocast(x.device, precision):
+        output: Tensor = method.translate(padded)  # type: ignore[operator]
+    return images.crop(output, size).float()
+
+
+def multiple_of(method: nn.Module) -> int:
+    """Return what both sides of an input must divide by."""
+    return int(getattr(method, "multiple", getattr(getattr(method, GENERATOR), "multiple", 1)))
+
+
+def with_mask(pictures: Images, batch: Batch) -> Images:
+    """Add the hole that a task drew for a batch, so that `decode` can tell what was known."""
+    return pictures if batch.mask is None or "mask" in pictures else {**pictures, "mask": batch.mask}
+
+
+def shown(x: Tensor, channels: int = 3) -> Tensor:
+    """Return a network's input as a picture to look at, N × channels × H × W in [0, 1]: its first 3 channels, or 1."""
+    picture = ((x[:, : 3 if x.shape[1] >= 3 else 1].float() + 1) / 2).clamp(0, 1)
+    return picture.expand(-1, channels, -1, -1) if picture.shape[1] == 1 else picture[:, :channels]

@@ -1,0 +1,215 @@
+"""The contracts between the core and the parts: what each kind of part is given and what it must answer.
+
+A kind is a call signature. What the run knows is *supplied* as positional arguments; what the user chooses is a
+keyword-only parameter with a type and a default. The two never overlap. Nothing here needs to be inherited from.
+
+Shapes: N images a batch, C channels, H × W pixels. *Picture space* is float32 in [0, 1] (or int64 class indices);
+*network space* is what the task's `encode` makes of it, [-1, 1] for pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, runtime_checkable
+
+from annotated_types import Ge, Gt, Interval
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    Images = dict[str, Tensor]
+    """Pictures by name, N × C × H × W: float32 in [0, 1], or int64 class indices N × 1 × H × W."""
+    Sample = dict[str, np.ndarray]
+    """One picture of each name, C × H × W: uint8, uint16 or float32 in [0, 1]; class indices are uint8 or uint16."""
+else:  # importable without numpy and torch
+    Images = Sample = dict
+
+# Types for parameters, so that parts need not import the library that checks them.
+Count = Annotated[int, Ge(1)]
+Natural = Annotated[int, Ge(0)]
+Weight = Annotated[float, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+Probability = Annotated[float, Interval(ge=0, le=1)]
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """What a task expects of one of the pictures that a source gives it.
+
+    channels: 1 grey, 3 RGB. classes: when set, the picture is a map of class indices 0 ... classes-1 (channels is 1),
+    resampled by nearest and never blended. void: the index that counts for nothing, if there is one.
+    """
+
+    channels: int = 3
+    classes: int | None = None
+    void: int | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch in network space, on the device.
+
+    a: the input, N × Cin × H × W. b: the truth, N × Cout × H × W. mask: N × 1 × H × W, 1 where the output counts
+    and 0 where it does not (pixels that are known, or labelled void); None counts everywhere.
+    """
+
+    a: Tensor
+    b: Tensor
+    mask: Tensor | None = None
+
+    def composite(self, fake: Tensor) -> Tensor:
+        """Return `fake` where it counts and the truth elsewhere, N × Cout × H × W."""
+        return fake if self.mask is None else self.mask * fake + (1 - self.mask) * self.b
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """`Generator(in_channels, out_channels, *, ...)`: a torch module from x to *raw, unbounded* scores, same H × W.
+
+    The task bounds them (`Task.activate`), so a stock segmentation network is a generator without glue.
+    `multiple` (optional, default 1): both sides of x must divide by it; the core pads and crops.
+    """
+
+    def __call__(self, x: Tensor, /) -> Tensor: ...
+
+
+@runtime_checkable
+class Discriminator(Protocol):
+    """`Discriminator(in_channels, *, ...)`: a torch module from x to its logit maps, one a scale, no sigmoid."""
+
+    def __call__(self, x: Tensor, /) -> list[Tensor]: ...
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """`Loss(*, ...)`: (fake, real), both N × C × H × W in network space, to a scalar that is 0 at its best."""
+
+    def __call__(self, fake: Tensor, real: Tensor, /) -> Tensor: ...
+
+
+@runtime_checkable
+class Adversarial(Protocol):
+    """`Adversarial(*, ...)`: the objective of both players, from a discriminator's lists of logit maps to a scalar."""
+
+    def generator(self, fake: list[Tensor], /) -> Tensor: ...
+
+    def discriminator(self, real: list[Tensor], fake: list[Tensor], /) -> Tensor: ...
+
+
+@runtime_checkable
+class Task(Protocol):
+    """`Task(*, ...)`: says what is translated into what. Stateless but for its parameters; holds no trainable weight.
+
+    images: every picture that training takes from the source. inputs: the names that `encode` reads, the picture to
+    translate first. target: the name of the picture that `decode` predicts. paired: the pictures of a sample show
+    the same scene. palette (optional): RGB triples in 0 ... 255 for a target of class indices.
+    """
+
+    images: Mapping[str, ImageSpec]
+    inputs: tuple[str, ...]
+    target: str
+    paired: bool
+    in_channels: int
+    out_channels: int
+
+    def batch(self, images: Images, /) -> Batch:
+        """Make the training batch; what is drawn at random (a hole) comes from torch's global generator."""
+        ...
+
+    def encode(self, images: Images, /) -> Tensor:
+        """Make the network's input N × in_channels × H × W from the pictures named in `inputs`."""
+        ...
+
+    def activate(self, output: Tensor, /) -> Tensor:
+        """Bring a generator's raw scores into network space, float32 (tanh for pictures, softmax for classes)."""
+        ...
+
+    def decode(self, output: Tensor, images: Images, /) -> Tensor:
+        """Make the target picture from an output in network space: N × C × H × W in [0, 1], or int64 N × 1 × H × W."""
+        ...
+
+
+@runtime_checkable
+class Method(Protocol):
+    """`Method(task, *, ...)`: an algorithm from a paper, a torch module whose children are the players.
+
+    A player is a child module; its name is the name in `step`'s turns and of its `[optimizer.NAME]` table. Player `g`
+    is all that `translate` needs.
+    """
+
+    def step(self, batch: Batch, /) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        """Yield (player, {term: scalar}) turn by turn; at each yield that player's optimizer takes one step."""
+        ...
+
+    def translate(self, x: Tensor, /) -> Tensor:
+        """Map encoded input N × in_channels × H × W to network space N × out_channels × H × W."""
+        ...
+
+
+@runtime_checkable
+class Source(Protocol):
+    """`Source(images, *, ...)`: samples by index; `images` is the task's mapping of names to ImageSpec.
+
+    `source[i]` is the same for the same i, in every process. `describe(i)` (optional) names the files of a sample.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """`Metric(*, ...)`: accumulates over pictures in picture space; the result does not depend on the batch split."""
+
+    higher_is_better: bool
+
+    def update(self, fake: Tensor, real: Tensor, /) -> None: ...
+
+    def compute(self) -> Tensor: ...
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """`Tracker(run, *, ...)`: hears of a run's progress; `run` is the folder of the run."""
+
+    def log(self, step: int, values: Mapping[str, float], /) -> None: ...
+
+    def image(self, step: int, name: str, picture: np.ndarray, /) -> None:
+        """Take a picture H × W × 3, uint8."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Marks a parameter that takes a part: the recipe's value there is a name, or a table with a `name`."""
+
+    kind: str
+
+    SUPPLIED: ClassVar[dict[str, tuple[str, ...]]] = {
+        "generators": ("in_channels", "out_channels"),
+        "discriminators": ("in_channels",),
+        "methods": ("task",),
+        "sources": ("images",),
+        "trackers": ("run",),
+    }
+    """The positional parameters that the run supplies, by kind; a kind not named here is supplied none."""
+
+
+# The value of such a parameter: the part's constructor, its own parameters already filled in and checked.
+MakeGenerator = Annotated[Callable[[int, int], Any], Slot("generators")]
+MakeDiscriminator = Annotated[Callable[[int], Any], Slot("discriminators")]
+MakeLoss = Annotated[Callable[[], Loss], Slot("losses")]
+MakeAdversarial = Annotated[Callable[[], Adversarial], Slot("adversarial")]
+MakeTask = Annotated[Callable[[], Task], Slot("tasks")]
+MakeMethod = Annotated[Callable[[Task], Any], Slot("methods")]
+MakeSource = Annotated[Callable[[Mapping[str, ImageSpec]], Source], Slot("sources")]
+MakeMetric = Annotated[Callable[[], Metric], Slot("metrics")]
+MakeAugmentation = Annotated[Callable[[], Any], Slot("augmentations")]
+MakePreparation = Annotated[Callable[[], Any], Slot("preparations")]
+MakeTracker = Annotated[Callable[[Path], Tracker], Slot("trackers")]

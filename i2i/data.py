@@ -1,0 +1,206 @@
+"""From a source to batches on the device: order, preparation in worker processes, checks, the move to float.
+
+The order of the samples and what is drawn for each are functions of (seed, epoch, position) alone: the stream is the
+same with any number of workers, and a run that starts at step k sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from i2i.contracts import Images, ImageSpec, Sample, Source
+from i2i.errors import DataError, I2IError, PluginError
+
+Prepare = Callable[[Sample, int], Sample]
+
+
+def mix(*numbers: int) -> int:
+    """Return 63 bits that depend on every number, the same on every machine: a seed from (seed, epoch, position)."""
+    words = np.random.SeedSequence([number & (2**64 - 1) for number in numbers]).generate_state(2, np.uint64)
+    return int(words[0] >> np.uint64(1))
+
+
+@dataclass(frozen=True)
+class Order:
+    """The infinite stream of samples: every epoch a new permutation of `count` samples, drawn from (seed, epoch)."""
+
+    count: int
+    seed: int
+
+    def batches(self, size: int, start: int) -> Iterator[list[tuple[int, int]]]:
+        """Yield batches of (index, sample seed) from batch number `start`; a batch may cross into the next epoch."""
+        position, epoch, order = start * size, -1, np.zeros(0, dtype=np.int64)
+        while True:
+            batch = []
+            for position in range(position, position + size):  # noqa: B020
+                if position // self.count != epoch:
+                    epoch = position // self.count
+                    order = np.random.default_rng(mix(self.seed, epoch)).permutation(self.count)
+                batch.append((int(order[position % self.count]), mix(self.seed, epoch, position % self.count, 1)))
+            position += 1
+            yield batch
+
+
+class Samples(Dataset[Any]):
+    """A source with its preparation and its checks, as the worker processes see it.
+
+    An error is returned, not raised: torch would wrap it in the text of a traceback.
+    """
+
+    def __init__(self, source: Source, images: Mapping[str, ImageSpec], prepare: Prepare | None = None) -> None:
+        self.source, self.images, self.prepare = source, images, prepare
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample | I2IError:
+        index, seed = key
+        try:
+            sample = self.source[index]
+            if self.prepare:
+                sample = self.prepare(sample, seed)
+            self._check(sample, index)
+            return {name: np.ascontiguousarray(sample[name]) for name in self.images}
+        except I2IError as error:
+            return error
+
+    def describe(self, index: int) -> str:
+        """Return words for a sample: its files, where the source knows them."""
+        describe = getattr(self.source, "describe", None)
+        return describe(index) if describe else f"sample {index}"
+
+    def _check(self, sample: Sample, index: int) -> None:
+        for name, spec in self.images.items():
+            array = sample.get(name)
+            if array is None or array.ndim != 3 or array.shape[0] != spec.channels:
+                shape = "nothing" if array is None else f"an array of shape {array.shape}"
+                raise PluginError(
+                    f"{self.describe(index)}: the source gives {shape} for {name!r}; "
+                    f"expected {spec.channels} channel(s) x height x width."
+                )
+            if spec.classes is not None:
+                self._check_classes(array, spec, name, index)
+
+    def _check_classes(self, array: np.ndarray, spec: ImageSpec, name: str, index: int) -> None:
+        assert spec.classes is not None
+        bad = array >= spec.classes
+        if spec.void is not None:
+            bad &= array != spec.void
+        if bad.any():
+            _, y, x = np.argwhere(bad)[0]
+            void = "" if spec.void is None else f" (and {spec.void} for void)"
+            raise DataError(
+                f"{self.describe(index)}: {name!r} has class {array[0, y, x]} at row {y}, column {x}, but the task has "
+                f"classes 0 to {spec.classes - 1}{void}. Set the task's 'classes' or 'void', or mend the file."
+            )
+
+
+class Collate:
+    """Stacks samples into a batch of torch tensors, N x C x H x W; differing sizes are an error that names both."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+
+    def __call__(self, items: list[Sample | I2IError]) -> dict[str, Tensor] | I2IError:
+        good: list[Sample] = []
+        for item in items:
+            if isinstance(item, I2IError):
+                return item
+            good.append(item)
+        batch = {}
+        for name in self.samples.images:
+            shapes = {item[name].shape[1:] for item in good}
+            if len(shapes) > 1:
+                sizes = " and ".join(f"{w}x{h}" for h, w in sorted(shapes)[:2])
+                return DataError(
+                    f"pictures {name!r} of one batch differ in size ({sizes}). Give the source a preparation that "
+                    'makes them equal: [[source.prepare]] name = "RandomCrop" (or Resize), height and width.'
+                )
+            batch[name] = torch.from_numpy(np.stack([item[name] for item in good]))
+        return batch
+
+
+def _quiet_worker(_: int) -> None:
+    # Ctrl-C goes to the whole process group: the parent ends the step and saves, and ends the workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+def auto_workers(device: torch.device) -> int:
+    """Return the number of worker processes: none on a CPU, whose cores the training needs, else up to 4."""
+    return 0 if device.type == "cpu" else min(4, max(1, (os.cpu_count() or 2) - 1))
+
+
+class Augment(Protocol):
+    """What is done to a batch on the device."""
+
+    def __call__(self, images: Images, /) -> Images: ...
+
+
+def to_device(batch: Mapping[str, Tensor], images: Mapping[str, ImageSpec], device: torch.device) -> Images:
+    """Bring integers to picture space on the device: float32 in [0, 1], or int64 class indices.
+
+    Pixels stay 8 or 16 bits until here: the transfer is 4 or 2 times smaller than in float32.
+    """
+    moved = {}
+    for name, tensor in batch.items():
+        there = tensor.to(device, non_blocking=True)
+        if images[name].classes is not None:
+            moved[name] = there.long()
+        elif tensor.dtype == torch.uint8:
+            moved[name] = there.float().div_(255)
+        elif tensor.dtype == torch.uint16:
+            moved[name] = there.float().div_(65535)
+        else:
+            moved[name] = there.float()
+    return moved
+
+
+def stream(
+    samples: Samples, *, batch: int, seed: int, start: int, workers: int, device: torch.device
+) -> Iterator[Images]:
+    """Yield endless batches of pictures on the device, from step `start`; an I2IError of a worker is raised here."""
+    if len(samples) == 0:
+        raise DataError("the source has no samples.")
+    loader = DataLoader(
+        samples,
+        batch_sampler=_Batches(Order(len(samples), seed), batch, start),
+        collate_fn=Collate(samples),
+        num_workers=workers,
+        worker_init_fn=_quiet_worker,
+        pin_memory=device.type == "cuda",
+        # The loader draws a base seed when it starts: from a generator of its own, so that the run's stays untouched.
+        generator=torch.Generator(),
+    )
+    for item in loader:
+        if isinstance(item, I2IError):
+            raise item
+        yield to_device(item, samples.images, device)
+
+
+@dataclass(frozen=True)
+class _Batches:
+    order: Order
+    size: int
+    start: int
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return self.order.batches(self.size, self.start)
+
+
+def fixed(samples: Samples, indices: Sequence[int], device: torch.device) -> Images:
+    """Return the given samples as one batch of pictures on the device, prepared with seeds that never change."""
+    item = Collate(samples)([samples[index, mix(0, index)] for index in indices])
+    if isinstance(item, I2IError):
+        raise item
+    return to_device(item, samples.images, device)

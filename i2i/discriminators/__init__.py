@@ -1,0 +1,1 @@
+"""Discriminators: networks that judge a picture, patch by patch."""

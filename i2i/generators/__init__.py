@@ -1,0 +1,1 @@
+"""Generators: networks from an input to raw scores of the same size."""

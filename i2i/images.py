@@ -1,0 +1,655 @@
+"""Image files to arrays and tensors and back: the one strict reader, the writer, padding and contact sheets.
+
+Pillow identifies a file from its header; OpenCV decodes PNG and whatever has more than 8 bits; Pillow decodes the rest.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+import struct
+import uuid
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import cv2
+import numpy as np
+from PIL import Image, ImageCms, ImageDraw, ImageFont
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from i2i.errors import DataError, DivergedError, ResourceError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+    from torch import Tensor
+
+EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+MAX_PIXELS = 200_000_000
+"""Larger pictures are refused from the header: 200 megapixels of 16-bit RGB take 1.2 GB."""
+
+# The allow-list, by the first bytes of the file. The classes are called instead of Image.open, whose bomb check is a
+# process-wide setting that warns from 89 megapixels on, and which hands the further pictures of a phone's JPEG to MPO.
+_FORMATS: dict[bytes, type[ImageFile]] = {
+    rb"\x89PNG\r\n\x1a\n": PngImageFile,
+    rb"\xff\xd8\xff": JpegImageFile,
+    rb"RIFF....WEBP": WebPImageFile,
+    rb"BM": BmpImageFile,
+    rb"II\*\0|MM\0\*|II\+\0|MM\0\+": TiffImageFile,
+}
+_REPLACE = "Replace the file or remove it"
+_RESAVE = "Save it as 8- or 16-bit grey or RGB"
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A decoded picture, upright.
+
+    pixels: H × W × C, C = 1 grey or 3 RGB, uint8, uint16, or float32 in [0, 1]. alpha: H × W of the same type, not
+    premultiplied. icc: the colour profile of `pixels`.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    icc: bytes | None = None
+
+    @property
+    def channels(self) -> int:
+        """1 grey, 3 RGB."""
+        return int(self.pixels.shape[2])
+
+    @property
+    def bits(self) -> int:
+        """Bits a sample: 8, 16, or 32 for float."""
+        return 8 * self.pixels.dtype.itemsize
+
+    def to_channels(self, channels: int) -> Picture:
+        """Return the picture as grey (1: ITU-R BT.601 luma) or RGB (3).
+
+        A profile describes grey or RGB, not both: where the channels change, 8-bit values are converted to sRGB and
+        the profile goes. Deeper values are taken as sRGB, with a warning, as no library at hand converts them.
+        """
+        if channels not in (1, 3):
+            raise UsageError(f"channels: {channels} is neither 1 (grey) nor 3 (RGB).")
+        if channels == self.channels:
+            return self
+        pixels = self.pixels if self.icc is None else _to_srgb(self.pixels, self.icc)
+        if pixels.shape[2] != channels:
+            pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB if channels == 3 else cv2.COLOR_RGB2GRAY)
+        return replace(self, pixels=pixels.reshape(*pixels.shape[:2], channels), icc=None)
+
+
+def read(path: Path | str, *, channels: int | None = None) -> Picture:
+    """Read a picture strictly: one that is truncated, damaged or not understood is a DataError.
+
+    channels: 1 for luma, 3 for RGB, None as the file is. EXIF orientation is applied, 16 bits stay 16, palettes and
+    CMYK become RGB, 1-bit becomes 0 or 255. In a PNG no damage goes unseen; JPEG, BMP and TIFF hold no checksum, so
+    there a flipped bit inside the pixels does.
+    """
+    with _reading(path), _identified(path) as (file, image):
+        orientation = _orientation(file, image)
+        height_width = _size(image, orientation)
+        if isinstance(image, PngImageFile):
+            color, alpha = _decode_png(file, image)
+        elif isinstance(image, TiffImageFile) and max(image.tag_v2.get(258, (1,))) > 8 and image.mode != "F":
+            color, alpha = _decode_deep_tiff(file, image)
+        else:
+            color, alpha = _decode_pillow(image)
+            orientation = 1 if isinstance(image, TiffImageFile) else orientation  # Pillow has turned it
+        pixels = _contiguous(color if color.ndim == 3 else color[..., None], orientation)
+        if pixels.shape[:2] != height_width:
+            raise DataError(f"has other pixels than its header says. {_REPLACE}.")
+        icc = None if image.mode == "CMYK" else image.info.get("icc_profile") or None
+        picture = Picture(pixels, None if alpha is None else _contiguous(alpha, orientation), icc)
+        return picture if channels is None else picture.to_channels(channels)
+
+
+def read_index(path: Path | str) -> np.ndarray:
+    """Read a map of class indices, H × W, uint8 or uint16, from a grey or palette PNG or TIFF.
+
+    The sample as it is stored counts: a palette's index and not its colour, 0 or 1 in a 1-bit file.
+    """
+    with _reading(path), _identified(path) as (file, image):
+        if not isinstance(image, PngImageFile | TiffImageFile):
+            raise DataError("a class map must be a PNG or TIFF, as other formats blur the indices. Save it as PNG.")
+        orientation = _orientation(file, image)
+        if image.mode not in ("1", "L", "P") and not image.mode.startswith("I;16"):
+            raise DataError(
+                f"a class map must be single-channel, and this file is {image.mode}. "
+                "Save the class index of each pixel as a grey or palette PNG."
+            )
+        if isinstance(image, PngImageFile):
+            return _contiguous(_png_samples(file), orientation)
+        if image.tag_v2.get(258, (1,)) not in ((1,), (8,), (16,)):
+            raise DataError(f"a class map of {image.tag_v2[258]} bits is not understood. Save it as PNG.")
+        index = np.array(image)  # Pillow turns a TIFF upright by itself
+        return index.astype(np.uint16 if index.dtype.itemsize == 2 else np.uint8)
+
+
+def size(path: Path | str) -> tuple[int, int]:
+    """Return (H, W) of the upright picture from the header alone, about 0.1 ms."""
+    with _reading(path), _identified(path) as (file, image):
+        return _size(image, _orientation(file, image))
+
+
+def sizes(paths: Iterable[Path]) -> tuple[dict[Path, tuple[int, int]], list[str]]:
+    """Return (H, W) of every picture whose header can be read, and a line for each other one (10, then a count).
+
+    Eight threads, which hide the latency of network disks; 10,000 local files take 1 to 3 s.
+    """
+
+    def attempt(path: Path) -> tuple[int, int] | str:
+        try:
+            return size(path)
+        except DataError as error:
+            return str(error)
+
+    paths = list(paths)
+    with ThreadPoolExecutor(8) as pool:
+        results = list(zip(paths, pool.map(attempt, paths), strict=True))
+    lines = [result for _, result in results if isinstance(result, str)]
+    if len(lines) > 10:
+        lines[10:] = [f"... and {len(lines) - 10} more pictures that cannot be read."]
+    return {path: result for path, result in results if not isinstance(result, str)}, lines
+
+
+def list_images(root: Path | str) -> list[Path]:
+    """Return the image files below a folder, numbers in names by value (2 before 10), the same on every machine.
+
+    Links are followed. Hidden files and folders, other extensions and whatever is not a regular file are passed over.
+    """
+    root = Path(root)
+    if not root.exists():
+        raise DataError(f"{root}: there is no such folder.{_sibling(root)} Give a folder of pictures.")
+    if not root.is_dir():
+        raise DataError(f"{root}: is a file, not a folder. Give the folder that holds it: {root.parent}.")
+    found = list(_walk(root))
+    if not found:
+        raise DataError(
+            f"{root}: holds no pictures, also in its sub-folders. "
+            f"Give a folder with files that end in {', '.join(sorted(EXTENSIONS))}."
+        )
+    return sorted(found, key=lambda path: _natural(path.relative_to(root).as_posix()))
+
+
+def write(
+    path: Path | str,
+    pixels: np.ndarray,
+    *,
+    alpha: np.ndarray | None = None,
+    icc: bytes | None = None,
+    palette: np.ndarray | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a picture in the format of its extension, whole or not at all; the folder is made if need be.
+
+    pixels: H × W, or H × W × C with C = 1 or 3; uint8, uint16 (PNG, TIFF) or grey float32 (TIFF). alpha: H × W of the
+    same type (not JPEG, BMP). palette: K × 3 uint8, the colours of `pixels` as indices (PNG). JPEG and WebP are written
+    at quality 95. What the format cannot hold and a file that exists are UsageErrors, a full disk or a place that
+    cannot be written a ResourceError.
+    """
+    path = Path(path)
+    pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    _check_writable(path, pixels, alpha, icc, palette, overwrite)
+    data = _encode(path, pixels, alpha, icc, palette)
+    # Short, so that it fits wherever the name itself does; hidden, so that no listing takes it for a picture.
+    temporary = path.with_name(f".{uuid.uuid4().hex[:12]}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ResourceError(
+            f"{path}: cannot be written ({error.strerror or error}). Free some space or give another output folder."
+        ) from error
+
+
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    """Bring H × W × C (or H × W) pixels, uint8, uint16 or float in [0, 1], to 1 × C × H × W float32 in [0, 1]."""
+    import torch
+
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    x = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), np.float32, order="C"))[None]
+    return x / {"uint8": 255, "uint16": 65535}.get(pixels.dtype.name, 1)
+
+
+def to_pixels(tensor: Tensor, *, bits: int = 8) -> np.ndarray:
+    """Bring C × H × W or 1 × C × H × W in [0, 1] to H × W × C, rounded and clamped; bits: 8, 16, or 32 for float32."""
+    import torch
+
+    tensor = tensor.detach().to("cpu", torch.float32)
+    picture = (tensor[0] if tensor.ndim == 4 else tensor).permute(1, 2, 0).numpy()
+    if np.isnan(picture).any():
+        raise DivergedError("a picture to be written holds NaN: the model has diverged. Use an earlier checkpoint.")
+    picture = picture.clip(0, 1)
+    if bits == 32:
+        return np.ascontiguousarray(picture)
+    return np.asarray(np.rint(picture * (2**bits - 1)), dtype=f"uint{bits}", order="C")
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[int, int]]:
+    """Pad ... × H × W on the right and below until both sides divide by `multiple`; return it and (H, W) for `crop`.
+
+    The border mirrors the picture where the side is longer than the padding, and repeats the last pixel elsewhere.
+    Works for any type and any size from 1 × 1, where torch's own reflection does not.
+    """
+    height, width = x.shape[-2:]
+    for dim in (-2, -1):
+        x = x.index_select(dim, _mirror(x, x.shape[dim], -x.shape[dim] % multiple))
+    return x, (height, width)
+
+
+def crop(x: Tensor, hw: tuple[int, int]) -> Tensor:
+    """Return the upper left H × W of ... × H' × W': the inverse of `pad_to_multiple`."""
+    return x[..., : hw[0], : hw[1]]
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[np.ndarray]], *, titles: Sequence[str] | None = None, cell: int | None = None
+) -> np.ndarray:
+    """Lay pictures out in rows on white, H × W × 3 uint8.
+
+    rows: pictures H × W × C or H × W as `read` gives them. titles: one a column. cell: the longer side in pixels that
+    every picture is scaled to; None leaves them as they are.
+    """
+    shown = [[_thumbnail(picture, cell) for picture in row] for row in rows]
+    height = max(picture.shape[0] for row in shown for picture in row)
+    width = max(picture.shape[1] for row in shown for picture in row)
+    columns, margin, head = max(map(len, shown)), 4, 18 if titles else 0
+    shape = (head + margin + len(shown) * (height + margin), margin + columns * (width + margin), 3)
+    sheet = np.full(shape, 255, np.uint8)
+    for r, row in enumerate(shown):
+        for c, picture in enumerate(row):
+            top, left = head + margin + r * (height + margin), margin + c * (width + margin)
+            sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    for c, title in enumerate(titles or ()):
+        left = margin + c * (width + margin)
+        sheet[margin : head + margin, left : left + width] = _title(title, head, width)[:, : shape[1] - left]
+    return sheet
+
+
+# ---- reading ----
+
+
+@contextmanager
+def _reading(path: Path | str) -> Iterator[None]:
+    """Turn whatever goes wrong while reading into a DataError that begins with the path."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error.__cause__
+    except (UsageError, MemoryError):
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such file.{_sibling(Path(path))} Give an existing picture.") from error
+    except Exception as error:  # the parsers raise a dozen types on malformed bytes
+        reason = str(getattr(error, "strerror", None) or error).rstrip(".")
+        raise DataError(f"{path}: cannot be read ({reason}). {_REPLACE}.") from error
+
+
+@contextmanager
+def _identified(path: Path | str) -> Iterator[tuple[BinaryIO, ImageFile]]:
+    """Open a regular file of an allowed format and size; no pixel is decoded yet."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # opening a FIFO would wait for ever
+        raise DataError("is not a regular file. Give a picture file.")
+    with open(path, "rb") as file:
+        start = file.read(12)
+        if not start:
+            raise DataError(f"is empty. {_REPLACE}.")
+        opener = next((kind for magic, kind in _FORMATS.items() if re.match(magic, start, re.DOTALL)), None)
+        if opener is None:
+            raise DataError(f"is not a PNG, JPEG, WebP, BMP or TIFF picture, whatever its name. {_REPLACE}.")
+        file.seek(0)
+        image = opener(file)
+        if image.width * image.height > MAX_PIXELS:
+            raise DataError(
+                f"has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}. Scale it down or cut it up."
+            )
+        if getattr(image, "n_frames", 1) > 1:
+            raise DataError("holds several pictures (an animation or pages). Save each as a file of its own.")
+        yield file, image
+
+
+def _size(image: ImageFile, orientation: int) -> tuple[int, int]:
+    """Return (H, W) of the upright picture."""
+    # Pillow's `size` of a TIFF is already turned, though not where the orientation stands in the XMP alone.
+    width, height = (image.tag_v2[256], image.tag_v2[257]) if isinstance(image, TiffImageFile) else image.size
+    return (width, height) if orientation >= 5 else (height, width)
+
+
+def _orientation(file: BinaryIO, image: ImageFile) -> int:
+    """Return the EXIF orientation, 1 ... 8; 1 where there is none or it means nothing."""
+    exif = Image.Image.getexif(image)  # not PngImageFile's own, which decodes the picture to look behind it
+    if not exif and isinstance(image, PngImageFile):
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind == b"eXIf":  # exiftool puts it after the pixels
+                exif.load(file.read(length))
+                break
+            file.seek(length + 4, os.SEEK_CUR)
+    orientation = exif.get(274, 1)
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _contiguous(array: np.ndarray, orientation: int) -> np.ndarray:
+    """Apply an EXIF orientation to H × W (× C)."""
+    array = array.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else array
+    array = array[:, ::-1] if orientation in (2, 3, 6, 7) else array
+    return np.ascontiguousarray(array[::-1] if orientation in (3, 4, 7, 8) else array)
+
+
+def _decode_pillow(image: ImageFile) -> tuple[np.ndarray, np.ndarray | None]:
+    """Decode with Pillow what has 8 bits or fewer, and grey float; a truncated file is an error."""
+    image.load()
+    if image.mode == "F":
+        values = np.array(image)
+        if not (values.min() >= 0 and values.max() <= 1):
+            raise DataError("has float values outside 0 ... 1. Scale it to that range, or save it with 16 bits.")
+        return values, None
+    if image.mode == "CMYK":
+        return np.array(_convert(image, image.info.get("icc_profile"))), None
+    simple = {"1": "L", "P": "RGB", "RGBX": "RGB", "YCbCr": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA"}
+    mode = simple.get(image.mode, image.mode)
+    array = np.array(image if mode == image.mode else image.convert(mode))
+    if mode in ("L", "RGB"):
+        return array, None
+    if mode in ("LA", "RGBA"):
+        return array[..., 0] if mode == "LA" else array[..., :3], array[..., -1]
+    raise DataError(f"has pixels of a kind that is not understood ({image.mode}). {_RESAVE}.")
+
+
+def _decode_png(file: BinaryIO, image: PngImageFile) -> tuple[np.ndarray, np.ndarray | None]:
+    """Decode a PNG of any kind with OpenCV."""
+    file.seek(0)
+    data = file.read()
+    depth, kind = data[24], data[25]  # of the IHDR chunk; kind 0 grey, 2 RGB, 3 palette, 4 grey + alpha, 6 RGB + alpha
+    array = _imdecode(_png_essence(data))
+    alpha = array[..., 3] if array.ndim == 3 and array.shape[2] == 4 else None
+    color = array if array.ndim == 2 else array[..., 0] if kind == 4 else array[..., 2::-1]
+    key = image.info.get("transparency")
+    if kind == 0 and isinstance(key, int):  # the one grey value that is transparent: OpenCV drops it
+        peak = np.iinfo(array.dtype).max
+        scaled = key if depth >= 8 or image.mode == "1" else key * (peak // (2**depth - 1))
+        alpha = np.where(array == scaled, 0, peak).astype(array.dtype)
+    return color, alpha
+
+
+def _png_samples(file: BinaryIO) -> np.ndarray:
+    """Return the samples of a grey or palette PNG as they are stored, H × W."""
+    file.seek(0)
+    data = file.read()
+    array = _imdecode(_png_essence(data, grey=True))
+    return array if data[24] >= 8 else array // (255 // (2 ** data[24] - 1))
+
+
+def _png_essence(data: bytes, *, grey: bool = False) -> bytes:
+    """Return a PNG with the chunks that make the pixels, after checking the CRC of every chunk.
+
+    The rest never reaches libpng, which would drop a damaged one or write complaints about it to the terminal.
+    grey: present the indices of a palette as grey.
+    """
+    kept, at, kind = [data[:8]], 8, b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", data, at)
+        body, at = data[at + 8 : at + 8 + length], at + 12 + length
+        if data[at - 4 : at] != struct.pack(">I", zlib.crc32(body, zlib.crc32(kind))):
+            raise DataError(f"is damaged (the checksum of chunk {kind.decode('latin-1')!r} is wrong). {_REPLACE}.")
+        if kind == b"IHDR" and grey:
+            body = body[:9] + b"\0" + body[10:]
+        if kind in (b"IHDR", b"IDAT", b"IEND") or (kind in (b"PLTE", b"tRNS") and not grey):
+            kept.append(_chunk(kind, body))
+        elif kind[:1].isupper() and kind != b"PLTE":
+            raise DataError(f"holds {kind.decode('latin-1')!r}, which no PNG of the standard does. {_REPLACE}.")
+    return b"".join(kept)
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    """Return a PNG chunk with its length and checksum."""
+    return struct.pack(">I4s", len(body), kind) + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))
+
+
+def _imdecode(data: bytes) -> np.ndarray:
+    """Decode with OpenCV as the file is: BGR(A), or H × W grey."""
+    array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if array is None:
+        raise DataError(f"is damaged or incomplete. {_REPLACE}.")
+    return array  # type: ignore[no-any-return]
+
+
+def _decode_deep_tiff(file: BinaryIO, image: TiffImageFile) -> tuple[np.ndarray, np.ndarray | None]:
+    """Decode a TIFF of 16-bit grey, RGB or RGBA with OpenCV."""
+    tags = image.tag_v2
+    known = image.mode in ("RGB", "RGBA", "RGBX") or image.mode.startswith("I;16")
+    if not known or set(tags[258]) != {16} or set(tags.get(339, (1,))) != {1}:
+        raise DataError(f"has pixels of a kind that is not understood ({image.mode}, {tags[258]} bits). {_RESAVE}.")
+    if tags.get(284, 1) == 2 and image.mode[0] == "R":  # OpenCV takes them as interleaved, in silence
+        raise DataError("stores its 16-bit channels one after the other. Save it with interleaved channels, or as PNG.")
+    file.seek(0)
+    data = file.read()
+    array = _imdecode(data if tags.get(274, 1) == 1 else _without_orientation(data))
+    color = array[..., 2::-1] if array.ndim == 3 else array
+    if tags[262] == 0:  # white is zero
+        color = 65535 - color
+    if image.mode != "RGBA":
+        return color, None
+    alpha = array[..., 3]
+    if tags.get(338) == (1,):  # the colours are stored multiplied by alpha
+        straight = np.rint(color * (65535.0 / np.maximum(alpha, 1)[..., None]))
+        color = np.minimum(straight, 65535).astype(np.uint16)
+    return color, alpha
+
+
+def _without_orientation(data: bytes) -> bytes:
+    """Return a TIFF with its orientation set to 1: OpenCV turns 2 ... 4 by itself and cannot read 5 ... 8."""
+    order = "<" if data[:2] == b"II" else ">"
+    big = struct.unpack_from(order + "H", data, 2)[0] == 43
+    directory = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
+    entry = struct.pack(order + ("HHQ" if big else "HHI"), 274, 3, 1)
+    at = data.index(entry, directory) + len(entry)
+    return data[:at] + struct.pack(order + "H", 1) + data[at + 2 :]
+
+
+def _to_srgb(pixels: np.ndarray, icc: bytes) -> np.ndarray:
+    """Convert H × W × C through a colour profile to sRGB H × W × 3."""
+    if pixels.dtype != np.uint8:
+        warnings.warn("A colour profile is not applied to 16-bit or float pixels: taken as sRGB.", stacklevel=3)
+        return pixels
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    return np.array(_convert(image, icc))
+
+
+def _convert(image: Image.Image, icc: bytes | None) -> Image.Image:
+    """Convert to RGB, in sRGB where the profile fits the pixels (browsers ignore one that does not, too)."""
+    if icc:
+        try:
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+            converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            if converted is not None:
+                return converted
+        except (ImageCms.PyCMSError, OSError) as error:
+            warnings.warn(f"A colour profile is not applied, as it does not fit its picture: {error}.", stacklevel=3)
+    return image.convert("RGB")
+
+
+def _sibling(path: Path) -> str:
+    """Return ` Did you mean 'x'?` for the nearest name beside a missing path, or beside its first missing parent."""
+    while not path.parent.is_dir() and path != path.parent:
+        path = path.parent
+    return nearest(path.name, os.listdir(path.parent)) if os.access(path.parent, os.R_OK) else ""
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """Yield the regular image files below root, through links, each real folder once."""
+    seen = set()
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=_unlisted):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:  # a link back to a folder above
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            path = Path(folder, name)
+            if not name.startswith(".") and path.suffix.lower() in EXTENSIONS and path.is_file():
+                yield path
+
+
+def _unlisted(error: OSError) -> None:
+    raise DataError(f"{error.filename}: cannot be listed ({error.strerror}). Check its permissions.") from error
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    """Return a key that sorts numbers by value."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
+
+
+# ---- writing ----
+
+
+def _check_writable(
+    path: Path,
+    pixels: np.ndarray,
+    alpha: np.ndarray | None,
+    icc: bytes | None,
+    palette: np.ndarray | None,
+    overwrite: bool,
+) -> None:
+    """Raise a UsageError for a file that exists, or that its format cannot hold."""
+    suffix = path.suffix.lower()
+    tiff = suffix in (".tif", ".tiff")
+    faults = {
+        "exists already. Allow overwriting (--overwrite) or give another place": os.path.lexists(path)
+        and not overwrite,
+        f"{path.suffix!r} is not the name of an image format. Use .png": suffix not in EXTENSIONS,
+        f"pixels of shape {pixels.shape} are neither grey nor RGB": pixels.ndim != 2 and pixels.shape[2:] != (3,),
+        f"pixels of type {pixels.dtype} cannot be stored": pixels.dtype not in (np.uint8, np.uint16, np.float32),
+        f"{suffix} holds 8 bits a sample. Use .png or .tif": pixels.dtype != np.uint8 and suffix != ".png" and not tiff,
+        "float pixels can be stored as grey .tif only": pixels.dtype == np.float32 and not (tiff and pixels.ndim == 2),
+        f"{suffix} holds no alpha. Use .png": alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"),
+        "alpha must have the size and type of the pixels": alpha is not None
+        and (alpha.shape != pixels.shape[:2] or alpha.dtype != pixels.dtype or pixels.dtype == np.float32),
+        f"{suffix} holds no colour profile. Use .png": bool(icc) and suffix == ".bmp",
+        "the colour profile is not of the kind of the pixels (grey, RGB). Leave it out": bool(icc)
+        and (icc or b"")[16:20] in {b"CMYK", b"GRAY" if pixels.ndim == 3 else b"RGB "},
+        "indices with a palette are stored as .png only": palette is not None and suffix != ".png",
+    }
+    for fault, present in faults.items():
+        if present:
+            raise UsageError(f"{path}: {fault}.")
+    if palette is not None and (pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.max() >= len(palette)):
+        raise UsageError(f"{path}: the indices go up to {pixels.max()}, the palette to {len(palette) - 1}. Extend it.")
+
+
+def _encode(
+    path: Path, pixels: np.ndarray, alpha: np.ndarray | None, icc: bytes | None, palette: np.ndarray | None
+) -> bytes:
+    """Return the bytes of the file; nothing is on disk yet."""
+    suffix = path.suffix.lower()
+    if alpha is not None:
+        if pixels.ndim == 2 and pixels.dtype != np.uint8:  # neither library reads or writes 16-bit grey with alpha
+            pixels = np.dstack([pixels] * 3)
+        pixels = np.dstack([pixels, alpha])
+    try:
+        if suffix in (".tif", ".tiff"):
+            return _tiff(pixels, icc)
+        if pixels.dtype == np.uint16:
+            return _deep_png(pixels, icc)
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+        if palette is not None:
+            image.putpalette(np.ascontiguousarray(palette, dtype=np.uint8).tobytes())
+        options: dict[str, object] = {"icc_profile": icc} if icc else {}
+        if suffix in (".jpg", ".jpeg"):
+            options |= {"quality": 95, "subsampling": 0}
+        elif suffix == ".webp":
+            options |= {"quality": 95, "exact": True}  # exact: keep the colours where alpha is 0
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG" if suffix == ".jpg" else suffix[1:], **options)
+    except (OSError, ValueError, cv2.error) as error:  # sides over 65,535 in JPEG, over 16,383 in WebP
+        raise UsageError(f"{path}: cannot be stored in this format ({error}). Use .png.") from error
+    return buffer.getvalue()
+
+
+def _deep_png(pixels: np.ndarray, icc: bytes | None) -> bytes:
+    """Encode 16-bit grey, RGB or RGBA as PNG; Pillow cannot, and OpenCV before 4.12 cannot add the profile."""
+    order = [2, 1, 0, 3][: pixels.shape[-1]] if pixels.ndim == 3 else slice(None)
+    done, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels[..., order]))
+    if not done:
+        raise ValueError("OpenCV cannot encode it")
+    data = encoded.tobytes()
+    profile = _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)) if icc else b""
+    return data[:33] + profile + data[33:]  # right after IHDR
+
+
+def _tiff(pixels: np.ndarray, icc: bytes | None) -> bytes:
+    """Encode as one deflated TIFF strip; Pillow cannot store 16-bit RGB, OpenCV no profile."""
+    height, width = pixels.shape[:2]
+    samples = pixels.shape[2] if pixels.ndim == 3 else 1
+    strip = zlib.compress(pixels.astype(pixels.dtype.newbyteorder("<")).tobytes())
+    tags = ImageFileDirectory_v2(prefix=b"II")
+    tags[256], tags[257] = width, height
+    tags[258] = (8 * pixels.dtype.itemsize,) * samples
+    tags[259] = 8  # deflate
+    tags[262] = 2 if samples >= 3 else 1  # RGB, or black is zero
+    tags[273], tags[278], tags[279] = 0, height, len(strip)  # Pillow adds the length of the directory to the offset
+    tags[277] = samples
+    if samples in (2, 4):
+        tags[338] = 2  # alpha, not premultiplied
+    tags[339] = (3 if pixels.dtype.kind == "f" else 1,) * samples
+    if icc:
+        tags.tagtype[34675] = 7
+        tags[34675] = icc
+    return b"II*\0" + struct.pack("<I", 8) + tags.tobytes(8) + strip
+
+
+# ---- tensors and sheets ----
+
+
+def _mirror(x: Tensor, side: int, padding: int) -> Tensor:
+    """Return the index of the pixel that each of side + padding places repeats."""
+    import torch
+
+    index = torch.arange(side + padding, device=x.device)
+    if padding < side:
+        return torch.minimum(index, 2 * (side - 1) - index)
+    return index.clamp(max=side - 1)
+
+
+def _thumbnail(pixels: np.ndarray, cell: int | None) -> np.ndarray:
+    """Return H × W × 3 uint8, scaled so that the longer side is `cell`."""
+    if pixels.dtype != np.uint8:
+        peak = 65535 if pixels.dtype == np.uint16 else 1
+        pixels = np.rint(pixels.clip(0, peak) * (255 / peak)).astype(np.uint8)
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    pixels = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+    scale = cell / max(pixels.shape[:2]) if cell else 1
+    if scale == 1:
+        return pixels
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+    resized = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
+    return np.asarray(resized)
+
+
+def _title(text: str, height: int, width: int) -> np.ndarray:
+    """Draw a line of text in the largest size that fits, height × width × 3."""
+    image = Image.new("RGB", (width, height), "white")
+    fonts = [ImageFont.load_default(points) for points in (14, 12, 10, 8)]
+    font = next((font for font in fonts if font.getlength(text) <= width), fonts[-1])
+    ImageDraw.Draw(image).text((width // 2, height // 2), text, "black", font, anchor="mm")
+    return np.array(image)

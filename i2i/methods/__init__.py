@@ -1,0 +1,1 @@
+"""Methods: algorithms from papers."""

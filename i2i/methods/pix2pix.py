@@ -1,0 +1,71 @@
+"""Pix2pix: translation learnt from pairs, by a reconstruction loss and a conditional adversarial network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from i2i.adversarial.vanilla import Vanilla
+from i2i.contracts import Batch, MakeAdversarial, MakeDiscriminator, MakeGenerator, MakeLoss, Task, Weight
+from i2i.discriminators.patch import PatchGAN
+from i2i.errors import UsageError
+from i2i.generators.unet import UNet
+
+
+class Pix2Pix(nn.Module):
+    """Image-to-image translation with conditional adversarial networks (Isola et al. 2017, section 3).
+
+    weight: λ of the reconstruction loss. gan_weight: that of the adversarial loss; 0 leaves the discriminator out, and
+    the method is plain regression. conditional: the discriminator sees the input beside the output. Both weights 0
+    raise UsageError.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        generator: MakeGenerator = UNet,
+        discriminator: MakeDiscriminator = PatchGAN,
+        adversarial: MakeAdversarial = Vanilla,
+        reconstruction: MakeLoss = nn.L1Loss,
+        weight: Weight = 100.0,
+        gan_weight: Weight = 1.0,
+        conditional: bool = True,
+    ) -> None:
+        super().__init__()
+        if weight == 0 and gan_weight == 0:
+            raise UsageError("pix2pix: 'weight' and 'gan_weight' are both 0, so nothing would be learnt: raise one")
+        self.task = task
+        self.weight = weight
+        self.gan_weight = gan_weight
+        self.conditional = conditional
+        # In a dict, where torch does not look for modules: a loss that is one is no player.
+        self.losses: dict[str, Any] = {"adversarial": adversarial(), "reconstruction": reconstruction()}
+        self.g = generator(task.in_channels, task.out_channels)
+        if gan_weight:
+            self.d = discriminator(task.out_channels + (task.in_channels if conditional else 0))
+
+    def step(self, batch: Batch) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        """Train g, then d on the same fakes; d's objective is halved, to slow it down beside g (section 3.3)."""
+        fake = batch.composite(self.translate(batch.a))
+        terms = {}
+        if self.gan_weight:
+            terms["adversarial"] = self.gan_weight * self.losses["adversarial"].generator(self.judge(batch.a, fake))
+        if self.weight:
+            terms["reconstruction"] = self.weight * self.losses["reconstruction"](fake, batch.b)
+        yield "g", terms
+        if self.gan_weight:
+            real, fakes = self.judge(batch.a, batch.b), self.judge(batch.a, fake.detach())
+            yield "d", {"adversarial": self.losses["adversarial"].discriminator(real, fakes) / 2}
+
+    def judge(self, a: Tensor, b: Tensor) -> list[Tensor]:
+        """Ask the discriminator about outputs b, N × out_channels × H × W, of inputs a: its maps of logits."""
+        logits: list[Tensor] = self.d(torch.cat([a, b], 1) if self.conditional else b)
+        return logits
+
+    def translate(self, x: Tensor) -> Tensor:
+        """Map encoded input N × in_channels × H × W to network space N × out_channels × H × W."""
+        return self.task.activate(self.g(x))

@@ -1,0 +1,1 @@
+"""Metrics: measures of an output against the truth."""

@@ -1,0 +1,65 @@
+"""What several of the built-in networks share: normalisation by name, and the initialisation of their weights."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Norm = Literal["batch", "instance", "none"]
+"""How a network normalises its feature maps: over the batch, over each picture by itself, or not at all."""
+
+
+def normalisation(norm: Norm, channels: int) -> nn.Module:
+    """Make the normalisation called `norm` for feature maps N × `channels` × H × W."""
+    return nn.Identity() if norm == "none" else ChannelNorm(channels, over_batch=norm == "batch")
+
+
+class ChannelNorm(nn.Module):
+    """Normalise each channel of N × C × H × W to mean 0 and variance 1, then scale and shift it by learnt numbers.
+
+    The statistics are those of each picture by itself (instance normalisation, Ulyanov et al. 2016), or with
+    `over_batch` those of the whole batch while training (batch normalisation, Ioffe and Szegedy 2015). Pix2pix
+    translates with the statistics of the test batch (Isola et al. 2017, section 3.4), so no running average is kept;
+    here each picture is then normalised by itself, so that its translation does not depend on its neighbours.
+    At batch 1 the two are the same to the last bit.
+    """
+
+    def __init__(self, channels: int, *, over_batch: bool = False) -> None:
+        super().__init__()
+        self.over_batch = over_batch
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise x, N × C × H × W; a single value, which has no statistics, is only scaled and shifted."""
+        pooled = len(x) == 1 or (self.over_batch and self.training)
+        if x.shape[-2] * x.shape[-1] * (len(x) if pooled else 1) == 1:
+            return x * self.weight[:, None, None] + self.bias[:, None, None]
+        if pooled:
+            return F.batch_norm(x, None, None, self.weight, self.bias, training=True)
+        # Costs a copy where x lies in memory as channels_last, and gives its answer as N × C × H × W lies; the other
+        # branch does neither.
+        return F.instance_norm(x, weight=self.weight, bias=self.bias)
+
+    def extra_repr(self) -> str:
+        """Name the channels and what the statistics are taken over."""
+        return f"{len(self.weight)}, over_batch={self.over_batch}"
+
+
+def initialise(network: nn.Module) -> None:
+    """Draw every convolution's weights from N(0, 0.02) and every gain from N(1, 0.02); biases become 0.
+
+    Isola et al. 2017, section 6.2; the gains as in the authors' code.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+        elif isinstance(module, ChannelNorm):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,351 @@
+"""Recipes: TOML to checked constructors, every problem located by file, line and key and all reported at once."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Interval, Lt
+
+from i2i import build
+from i2i.build import Part, Problem
+from i2i.contracts import Count, Natural, Positive, Probability, Weight
+from i2i.errors import UsageError, nearest
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """The `[train]` table.
+
+    steps or epochs: the length of the run, one of the two. batch: pictures a step. decay: the share of the run, at its
+    end, over which the learning rate falls linearly (never quite to zero). ema: the decay of the moving average of the
+    generator that is saved, 0 for none. precision: auto is bf16 where the device multiplies it in hardware, else
+    float32. workers: processes that read and prepare pictures, auto by device. log_every, sample_every, save_every: in
+    steps. samples: pictures in a sample grid.
+    """
+
+    steps: Count | None = None
+    epochs: Count | None = None
+    batch: Count = 1
+    decay: Probability = 0.5
+    ema: Annotated[float, Ge(0), Lt(1)] = 0.999
+    seed: Natural = 0
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    workers: Natural | Literal["auto"] = "auto"
+    log_every: Count = 10
+    sample_every: Count = 500
+    save_every: Count = 1000
+    samples: Count = 4
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """The `[optimizer]` table and its children `[optimizer.PLAYER]`: Adam (Kingma and Ba 2015) as the paper sets it."""
+
+    lr: Positive = 2e-4
+    betas: tuple[Annotated[float, Interval(ge=0, lt=1)], Annotated[float, Interval(ge=0, lt=1)]] = (0.5, 0.999)
+    eps: Positive = 1e-8
+    weight_decay: Weight = 0.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One augmentation or preparation: its constructor and the pictures it acts on (None: its kind's default)."""
+
+    make: Part
+    on: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Data:
+    """A source and what albumentations does to each of its samples on the host."""
+
+    make: Part
+    prepare: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A checked recipe: constructors with their parameters filled in, nothing built yet."""
+
+    path: Path
+    text: bytes
+    overrides: tuple[str, ...]
+    task: Part
+    source: Data
+    method: Part
+    validation: Data | None = None
+    augment: tuple[Step, ...] = ()
+    metrics: tuple[Part, ...] = ()
+    trackers: tuple[Part, ...] = ()
+    train: TrainSettings = field(default_factory=TrainSettings)
+    optimizer: Mapping[str, OptimizerSettings] = field(default_factory=dict)
+    """By player; the key "" holds what a player without a table of its own gets."""
+
+    @property
+    def name(self) -> str:
+        """The file's stem, after which runs are named."""
+        return self.path.stem
+
+    def optimizer_of(self, player: str) -> OptimizerSettings:
+        """Return the settings for one player."""
+        return self.optimizer.get(player, self.optimizer[""])
+
+    def error(self, problems: Sequence[Problem]) -> UsageError:
+        """Make the error that reports problems found later, in the same form as those of reading."""
+        return _error(self.path, Lines(self.text.decode()), self.overrides, problems)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the recipe as one table with every default filled in."""
+        return {
+            "task": build.describe("tasks", self.task),
+            "source": _describe_data(self.source),
+            "validation": _describe_data(self.validation) if self.validation else None,
+            "augment": [_describe_step("augmentations", step) for step in self.augment],
+            "method": build.describe("methods", self.method),
+            "optimizer": {key or "default": build.describe_value(Any, vars(s)) for key, s in self.optimizer.items()},
+            "train": vars(self.train),
+            "metrics": [build.describe("metrics", part) for part in self.metrics],
+            "trackers": [build.describe("trackers", part) for part in self.trackers],
+        }
+
+
+def _describe_step(kind: str, step: Step) -> dict[str, Any]:
+    return build.describe(kind, step.make) | ({"on": list(step.on)} if step.on else {})
+
+
+def _describe_data(data: Data) -> dict[str, Any]:
+    return build.describe("sources", data.make) | {
+        "prepare": [_describe_step("preparations", step) for step in data.prepare]
+    }
+
+
+def read(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file, apply `key=value` overrides, check it all; UsageError lists every problem."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        folder = path.parent
+        files = [file.name for file in folder.glob("*.toml")] if folder.is_dir() else []
+        hint = nearest(path.name, files) or (f" There is: {', '.join(sorted(files))}." if files else "")
+        raise UsageError(f"{path}: cannot be read: {error.strerror}.{hint}") from error
+    return parse(path, text, overrides)
+
+
+def parse(path: Path, text: bytes, overrides: Sequence[str] = ()) -> Recipe:
+    """Check the text of a recipe; `path` names it in messages."""
+    try:
+        table = tomllib.loads(text.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: is not UTF-8 text (byte {error.start}); a recipe is a TOML file.") from error
+    except tomllib.TOMLDecodeError as error:
+        reason = str(error)
+        line = re.search(r"at line (\d+)", reason)
+        place = f"{path}:{line[1]}" if line else str(path)
+        raise UsageError(f"{place}: is not valid TOML: {reason}") from error
+    for override in overrides:
+        _override(table, override)
+    problems: list[Problem] = []
+    parts = _sections(table, problems)
+    if problems:
+        raise _error(path, Lines(text.decode()), overrides, problems)
+    return Recipe(path=path, text=text, overrides=tuple(overrides), **parts)
+
+
+def _sections(table: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    known = [f.name for f in fields(Recipe) if f.name not in ("path", "text", "overrides")]
+    for key in table:
+        if key not in known:
+            problems.append(Problem((key,), f"no such table.{nearest(key, known)} Known: {', '.join(known)}."))
+    for key in ("task", "source"):
+        if key not in table:
+            problems.append(Problem((), f"{key!r} is missing: every recipe says which {key} it is about."))
+    parts: dict[str, Any] = {
+        "task": build.build("tasks", table["task"], ("task",), problems) if "task" in table else None,
+        "source": _data(table["source"], ("source",), problems) if "source" in table else None,
+        "method": build.build("methods", table.get("method", "pix2pix"), ("method",), problems),
+        "validation": _data(table["validation"], ("validation",), problems) if "validation" in table else None,
+        "augment": _steps("augmentations", table.get("augment", []), ("augment",), problems),
+        "metrics": _parts("metrics", table.get("metrics", []), ("metrics",), problems),
+        "trackers": _parts("trackers", table.get("trackers", []), ("trackers",), problems),
+        "train": _settings(TrainSettings, table.get("train", {}), ("train",), problems),
+        "optimizer": _optimizers(table.get("optimizer", {}), problems),
+    }
+    train = parts["train"]
+    if train is not None and (train.steps is None) == (train.epochs is None):
+        problems.append(Problem(("train",), "set one of 'steps' and 'epochs': the length of the run."))
+    return parts
+
+
+def _data(value: object, path: build.Path, problems: list[Problem]) -> Data | None:
+    prepare: tuple[Step, ...] = ()
+    if isinstance(value, Mapping) and "prepare" in value:
+        prepare = _steps("preparations", value["prepare"], (*path, "prepare"), problems)
+        value = {key: item for key, item in value.items() if key != "prepare"}
+    make = build.build("sources", value, path, problems)
+    return Data(make, prepare) if make else None
+
+
+def _steps(kind: str, value: object, path: build.Path, problems: list[Problem]) -> tuple[Step, ...]:
+    steps = []
+    for i, item in enumerate(_list(value, path, problems)):
+        on = None
+        if isinstance(item, Mapping) and "on" in item:
+            on = item["on"]
+            if not (isinstance(on, list) and on and all(isinstance(name, str) for name in on)):
+                problems.append(Problem((*path, i, "on"), f"expected a list of picture names, not {on!r}."))
+                continue
+            item = {key: inner for key, inner in item.items() if key != "on"}
+        make = build.build(kind, item, (*path, i), problems)
+        if make:
+            steps.append(Step(make, tuple(on) if on else None))
+    return tuple(steps)
+
+
+def _parts(kind: str, value: object, path: build.Path, problems: list[Problem]) -> tuple[Part, ...]:
+    made = [build.build(kind, item, (*path, i), problems) for i, item in enumerate(_list(value, path, problems))]
+    return tuple(part for part in made if part)
+
+
+def _list(value: object, path: build.Path, problems: list[Problem]) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    problems.append(Problem(path, f"expected a list, not {value!r}. Write [[{path[-1]}]] above the table."))
+    return []
+
+
+def _settings(kind: type, value: object, path: build.Path, problems: list[Problem]) -> Any:
+    if not isinstance(value, Mapping):
+        problems.append(Problem(path, f"expected a table, not {value!r}."))
+        return None
+    before = len(problems)
+    arguments = build.check(kind, value, path, problems)
+    return kind(**arguments) if len(problems) == before else None
+
+
+def _optimizers(value: object, problems: list[Problem]) -> dict[str, OptimizerSettings]:
+    if not isinstance(value, Mapping):
+        problems.append(Problem(("optimizer",), f"expected a table, not {value!r}."))
+        return {}
+    common = {key: item for key, item in value.items() if not isinstance(item, Mapping)}
+    tables = {"": common} | {key: common | dict(item) for key, item in value.items() if isinstance(item, Mapping)}
+    made = {}
+    for player, table in tables.items():
+        found: list[Problem] = []
+        made[player] = _settings(OptimizerSettings, table, ("optimizer", player) if player else ("optimizer",), found)
+        # What is wrong in the common keys is said once, for them.
+        problems.extend(p for p in found if not player or len(p.path) < 3 or p.path[2] in value[player])
+    return made
+
+
+def _override(table: dict[str, Any], text: str) -> None:
+    key, equals, value = text.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path):
+        raise UsageError(f"--set {text}: expected KEY=VALUE, such as --set method.weight=10")
+    at: Any = table
+    for step, following in zip(path, [*path[1:], None], strict=True):
+        last = following is None
+        if isinstance(at, list):
+            if not step.isdigit() or int(step) >= len(at):
+                raise UsageError(f"--set {text}: {step!r} is not the number of an item: there are {len(at)}, from 0.")
+            index: Any = int(step)
+        else:
+            index = step
+        if last:
+            at[index] = _override_value(value.strip())
+            return
+        inner = at[index] if isinstance(at, list) else at.setdefault(index, {})
+        if isinstance(inner, str):  # a bare name grows into a table: method = "pix2pix", --set method.weight=10
+            inner = at[index] = {"name": inner}
+        if not isinstance(inner, dict | list):
+            raise UsageError(f"--set {text}: {step!r} is a value, not a table.")
+        at = inner
+
+
+def _override_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # a bare word is a string: --set task=maps
+
+
+class Lines:
+    """Where each key of a TOML text stands: key path to line number, from 1."""
+
+    def __init__(self, text: str) -> None:
+        self.at: dict[build.Path, int] = {}
+        self._counts: dict[build.Path, int] = {}
+        table: build.Path = ()
+        depth, quote = 0, ""
+        for number, line in enumerate(text.splitlines(), start=1):
+            if depth == 0 and not quote:
+                if header := re.match(r"\s*(\[\[?)([^\]]+)\]", line):
+                    table = self._header(header[2], array=header[1] == "[[", number=number)
+                elif key := re.match(r"\s*([\w\-.\"' ]+?)\s*=", line):
+                    self.at.setdefault((*table, *_split(key[1])), number)
+            depth, quote = _nesting(line, depth, quote)
+
+    def _header(self, name: str, *, array: bool, number: int) -> build.Path:
+        path: build.Path = ()
+        keys = _split(name)
+        for i, key in enumerate(keys):
+            path = (*path, key)
+            if array and i == len(keys) - 1:
+                self._counts[path] = self._counts.get(path, -1) + 1
+            if path in self._counts:
+                path = (*path, self._counts[path])
+        self.at[path] = number
+        return path
+
+    def of(self, path: build.Path) -> int | None:
+        """Return the line of a key, or of the nearest table around it."""
+        while path:
+            if path in self.at:
+                return self.at[path]
+            path = path[:-1]
+        return None
+
+
+def _split(dotted: str) -> build.Path:
+    return tuple(key.strip().strip("\"'") for key in dotted.split("."))
+
+
+def _nesting(line: str, depth: int, quote: str) -> tuple[int, str]:
+    """Follow brackets and triple quotes to the end of a line, so that their insides are not taken for keys."""
+    if not quote and re.match(r"\s*\[\[?[^\]=]+\]\]?\s*(#.*)?$", line) and depth == 0:
+        return 0, ""
+    tokens = re.findall(r"\"\"\"|'''|\"(?:\\.|[^\"\\])*\"|'[^']*'|#.*|[\[\]{}]", line)
+    for token in tokens:
+        if quote:
+            quote = "" if token == quote else quote
+        elif token in ('"""', "'''"):
+            quote = token
+        elif token in "[{":
+            depth += 1
+        elif token in "]}":
+            depth -= 1
+    return max(depth, 0), quote
+
+
+def _error(path: Path, lines: Lines, overrides: Sequence[str], problems: Sequence[Problem]) -> UsageError:
+    messages = [
+        (lines.of(problem.path) or 0, f"{_place(path, lines, overrides, problem.path)}{problem.message}")
+        for problem in problems
+    ]
+    return UsageError("\n".join(text for _, text in sorted(messages, key=lambda m: m[0])))
+
+
+def _place(path: Path, lines: Lines, overrides: Sequence[str], key: build.Path) -> str:
+    dotted = ".".join(str(part) for part in key)
+    for override in overrides:
+        name = override.partition("=")[0].strip()
+        if dotted == name or dotted.startswith(f"{name}."):
+            return f"--set {override}: {dotted}: "
+    line = lines.of(key)
+    where = f"{path}:{line}" if line else str(path)
+    return f"{where}: {dotted}: " if dotted else f"{where}: "

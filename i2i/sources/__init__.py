@@ -1,0 +1,1 @@
+"""Sources: where training pictures come from."""

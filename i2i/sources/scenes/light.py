@@ -1,0 +1,236 @@
+"""The pictures of a street: by day, by night, its labels and its outlines, all from one rasterisation."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from i2i.sources.scenes.canvas import Paints
+from i2i.sources.scenes.materials import CLASS_OF, CONTRAST_OF, FIXED, GROUND, PAVED, TEXTURE_OF, Material
+from i2i.sources.scenes.street import ROOFLINE_STEP, Street
+from i2i.sources.scenes.textures import LEVELS, Bytes, Floats, Texture, photo_noise, sample
+
+_TEXELS = 64  # a metre
+_FAR = 400.0
+_HALF = np.float32(0.5)
+
+
+class StreetFrame:
+    """A street at size x size pixels; each intermediate picture is made when it is first asked for."""
+
+    def __init__(self, street: Street, size: int):
+        self.street = street
+        self.size = size
+        centres = (np.arange(size, dtype=np.float32) + _HALF) / np.float32(size)
+        self.right = centres - np.float32(street.view.vanish)
+        self.down = centres - np.float32(street.view.horizon)
+
+    @cached_property
+    def paints(self) -> Paints:
+        """The rasterised street."""
+        shapes = self.street.shapes
+        return shapes.raster(self.street.view.project(shapes.points()), self.size)
+
+    @cached_property
+    def material(self) -> Bytes:
+        """The material of each pixel, H x W."""
+        return self.paints.materials()
+
+    @cached_property
+    def wall_depth(self) -> Floats:
+        """How far away the walls of the empty street are in each column, in metres, W."""
+        left, right = self.street.layout.wall
+        reach = np.where(self.right < 0, np.float32(left), np.float32(right)) * np.float32(self.street.view.focal)
+        return np.minimum(reach / np.where(np.abs(self.right) < 1e-4, np.float32(1e-4), self.right), _FAR).__abs__()
+
+    @cached_property
+    def ground_depth(self) -> Floats:
+        """How far away the ground of the empty street is in each row, in metres, H."""
+        reach = np.float32(self.street.view.focal * self.street.view.eye)
+        return np.minimum(reach / np.maximum(self.down, np.float32(1e-4)), _FAR)
+
+    @cached_property
+    def place(self) -> Floats:
+        """Where each pixel of the empty street lies: x, y, z in metres, 3 x H x W."""
+        place = np.empty((3, self.size, self.size), np.float32)
+        z = np.minimum(self.wall_depth, self.ground_depth[:, None], out=place[2])
+        scaled = z * np.float32(1 / self.street.view.focal)
+        np.multiply(self.right, scaled, out=place[0])
+        np.multiply(-self.down[:, None], scaled, out=place[1])
+        place[1] += np.float32(self.street.view.eye)
+        return place
+
+    @cached_property
+    def relief(self) -> Floats:
+        """The texture as a factor about 1, H x W."""
+        x, y, z = self.place
+        on_ground = self.ground_depth[:, None] < self.wall_depth
+        leaf = self.material == Material.LEAF
+        screen = np.arange(self.size, dtype=np.float32) * np.float32(420 / self.size)
+        u = np.where(leaf, screen, np.where(on_ground, x, z) * _TEXELS)
+        v = np.where(leaf, screen[:, None], np.where(on_ground, z, y) * _TEXELS)
+        footprint = np.float32(_TEXELS / (self.street.view.focal * self.size))
+        level = np.where(leaf, 1, np.log2(np.maximum(z * footprint, 1)).astype(np.int64))
+        texture = TEXTURE_OF.take(self.material)
+        detail = sample(texture, np.minimum(level, LEVELS - 1), u.astype(np.int64), v.astype(np.int64))
+        return 1 + detail * CONTRAST_OF.take(self.material)
+
+    @cached_property
+    def painted(self) -> Floats:
+        """The colour of each surface, texture included, 0 ... 255, and its share of sunlight, 4 x H x W."""
+        painted = self.paints.averaged(self.paints.first).astype(np.float32)
+        painted[:3] *= self.relief
+        painted[3] *= np.float32(1 / 255)
+        return painted
+
+    @cached_property
+    def cover(self) -> Floats:
+        """How much of each pixel is not sky, H x W in [0, 1]."""
+        solid = (self.paints.index > 0).view(np.uint8) * np.uint8(255)
+        small = cv2.resize(solid, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        return np.asarray(small * np.float32(1 / 255), np.float32)
+
+    @cached_property
+    def clouds(self) -> Floats:
+        """The density of the clouds, H x W in [0, 1]; rows below the horizon have no meaning."""
+        height = np.maximum(-self.down, 0) + np.float32(0.12)
+        scale = np.float32(46) / height[:, None]
+        u = (self.right * scale + 97 * self.street.phase[0]).astype(np.int64)
+        v = (scale * 2.2 + 61 * self.street.phase[1]).astype(np.int64) + 0 * u
+        amount = np.float32(2 * self.street.weather.clouds - 0.75)
+        return np.clip((sample(Texture.CLOUD, 0, u, v) + amount) * np.float32(0.8), 0, 1)
+
+    @cached_property
+    def mirror(self) -> tuple[int, npt.NDArray[np.int64]]:
+        """The first row below the horizon, and for each pixel from there on the pixel that a wet road shows there."""
+        first = int(np.searchsorted(self.down, 0.002))
+        base = self.street.view.focal * self.street.view.eye / self.wall_depth
+        rows = (2 * base - self.down[first:, None] + np.float32(self.street.view.horizon)) * self.size
+        ripple = sample(Texture.GRAIN, 2, *(plane[first:].astype(np.int64) for plane in (self.place[0] * 40, self.place[2] * 12)))
+        columns = np.arange(self.size) + ripple * np.float32(self.size / 90)
+        limit = self.size - 1
+        row, column = np.clip(rows, 0, limit).astype(np.int64), np.clip(columns, 0, limit).astype(np.int64)
+        return first, row * self.size + column
+
+    def reflect(self, picture: Floats, strength: float) -> None:
+        """Add to the road of a picture, 3 x H x W, what it mirrors, blurred up and down as a wet road does."""
+        first, source = self.mirror
+        blurred = np.stack([cv2.blur(plane, (1, max(1, self.size // 10))) for plane in picture])
+        wet = PAVED.take(self.material[first:]) * np.clip(strength * (1.15 - 1.6 * self.down[first:, None]), 0, 1)
+        picture[:, first:] += (blurred.reshape(3, -1).take(source, axis=1) - _HALF * picture[:, first:]) * wet.astype(np.float32)
+
+    def sunlit(self) -> Floats:
+        """The share of each pixel that the sun reaches, 0 ... 1, H x W: the houses' and the things' shadows."""
+        x, y, z = self.place
+        toward, up, ahead = self.street.sun
+        side = int(toward > 0)
+        toward = np.copysign(max(abs(toward), 0.06), toward)
+        travel = (np.float32(self.street.layout.wall[side]) - x) * np.float32(1 / toward)
+        hit = ((z + travel * np.float32(ahead)) * np.float32(1 / ROOFLINE_STEP)).astype(np.int64)
+        roof = self.street.roofline[side].take(hit, mode="clip")
+        lit = np.clip((y + travel * np.float32(up) - roof) * np.float32(2) + _HALF, 0, 1)
+        cast = self._cast_shadows()
+        lit *= 1 - cast * GROUND.take(self.material)
+        return np.where(FIXED.take(self.material), lit, 1)
+
+    def _cast_shadows(self) -> Floats:
+        mask = np.zeros((self.size, self.size), np.uint8)
+        for outline in self.street.shadows:
+            corners = np.rint(self.street.view.project(outline.reshape(-1, 3)) * (16 * self.size)).astype(np.int32)
+            cv2.fillConvexPoly(mask, corners, 255, cv2.LINE_AA, 4)
+        return np.asarray(cv2.blur(mask, (3, 3)) * np.float32(1 / 255), np.float32)
+
+
+def day(frame: StreetFrame) -> Bytes:
+    """Return the photo by day, 3 x H x W."""
+    weather = frame.street.weather
+    sun = np.array((1.0, 0.93, 0.80) if weather.warmth > 0.5 else (1.0, 0.97, 0.90), np.float32) * np.float32(0.72)
+    ambient = np.array((0.50, 0.54, 0.60), np.float32) + np.float32(0.22 * (1 - weather.sunlight))
+    exposed = frame.painted[3] * frame.sunlit()
+    picture = frame.painted[:3] * (ambient[:, None, None] + sun[:, None, None] * exposed)
+    haze = np.exp(frame.place[2] * np.float32(-1 / weather.haze))
+    horizon = np.array(weather.horizon, np.float32)[:, None, None]
+    picture = (picture - horizon) * haze + horizon
+    picture = _over(frame, picture, _day_sky(frame))
+    if weather.wet > 0:
+        frame.reflect(picture, 0.5 * weather.wet)
+    return _develop(frame, picture, noise=3.0)
+
+
+def _over(frame: StreetFrame, picture: Floats, sky: Floats) -> Floats:
+    return sky + (picture - sky) * frame.cover
+
+
+def _day_sky(frame: StreetFrame) -> Floats:
+    weather = frame.street.weather
+    high = np.clip(-frame.down / np.float32(frame.street.view.horizon), 0, 1)[:, None] ** np.float32(0.7)
+    zenith, horizon = (np.array(colour, np.float32)[:, None, None] for colour in (weather.zenith, weather.horizon))
+    sky = horizon + (zenith - horizon) * high
+    white = np.array((250, 250, 250) if weather.clouds < 0.9 else (196, 200, 206), np.float32)[:, None, None]
+    return np.asarray(sky + (white - sky) * (np.float32(0.85) * frame.clouds))
+
+
+def night(frame: StreetFrame) -> Bytes:
+    """Return the photo by night, 3 x H x W: lamps, windows and cars shine; what they do not reach is dark."""
+    light = _lamplight(frame)
+    emission = frame.paints.averaged(frame.paints.second)[:3].astype(np.float32)
+    picture = frame.painted[:3] * light + emission
+    picture = _over(frame, picture, _night_sky(frame))
+    picture += _glow(frame, emission)
+    frame.reflect(picture, 0.35 + 0.4 * frame.street.weather.wet)
+    return _develop(frame, picture, noise=1.2)
+
+
+def _lamplight(frame: StreetFrame) -> Floats:
+    """Return the light that falls on each surface, 1 is daylight, 3 x H x W; worked out at half the size."""
+    near = frame.place[:, ::2, ::2]
+    lights = frame.street.lights
+    away = near[None] - lights[:, :3, None, None]
+    squared = np.einsum("lchw,lchw->lhw", away, away) / lights[:, 6, None, None] ** 2
+    share = 1 / (1 + squared) ** 2
+    small = np.tensordot(share, lights[:, 3:6], axes=(0, 0)) * np.float32(1.9)
+    small += np.array((0.055, 0.065, 0.11), np.float32)
+    return np.ascontiguousarray(cv2.resize(small, (frame.size, frame.size)).transpose(2, 0, 1))
+
+
+def _glow(frame: StreetFrame, emission: Floats) -> Floats:
+    """Return the glow in the air about lamps and lit things, 3 x H x W, worked out at a quarter of the size."""
+    side = max(8, frame.size // 4)
+    small = cv2.resize(emission.transpose(1, 2, 0), (side, side), interpolation=cv2.INTER_AREA)
+    glow = 0.22 * cv2.GaussianBlur(small, (0, 0), side / 24) + 0.12 * cv2.GaussianBlur(small, (0, 0), side / 9)
+    lamps = frame.street.lights[: frame.street.halos]
+    centres = frame.street.view.project(lamps[:, :3])
+    grid = (np.arange(side, dtype=np.float32) + _HALF) / side
+    reach = np.float32(0.32 * frame.street.view.focal) / lamps[:, 2] + np.float32(0.006)
+    across = (grid - centres[:, :1]) / reach[:, None]
+    down = (grid - centres[:, 1:]) / reach[:, None]
+    halo = 1 / (1 + down[:, :, None] ** 2 + across[:, None, :] ** 2) ** np.float32(1.5)
+    glow += np.tensordot(halo, lamps[:, 3:6], axes=(0, 0)) * np.float32(120)
+    return np.ascontiguousarray(cv2.resize(glow, (frame.size, frame.size)).transpose(2, 0, 1))
+
+
+def _night_sky(frame: StreetFrame) -> Floats:
+    low = np.clip(1 + frame.down / np.float32(frame.street.view.horizon), 0, 1)[:, None]
+    dark, town = (np.array(colour, np.float32)[:, None, None] for colour in ((12, 17, 40), (104, 72, 62)))
+    sky = dark + (town - dark) * low**3
+    return np.asarray(sky + np.array((26, 24, 30), np.float32)[:, None, None] * frame.clouds)
+
+
+def _develop(frame: StreetFrame, picture: Floats, noise: float) -> Bytes:
+    """Return what a camera makes of a picture in 0 ... 255: highlights rolled off, a little noise."""
+    picture += photo_noise(frame.size, frame.street.phase) * np.float32(noise)
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def labels(frame: StreetFrame) -> Bytes:
+    """Return the class of each pixel, 1 x H x W."""
+    return CLASS_OF.take(frame.material)[None]
+
+
+def edges(frame: StreetFrame) -> Bytes:
+    """Return the outlines, dark on white, 1 x H x W."""
+    lines = np.minimum(frame.paints.outlines() * np.float32(1.5), 1)
+    return (255 - 225 * lines).astype(np.uint8)[None]

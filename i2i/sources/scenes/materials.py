@@ -1,0 +1,73 @@
+"""What surfaces are made of, and what that means: the class of the label map, and the texture."""
+
+from __future__ import annotations
+
+from enum import IntEnum, auto
+
+import numpy as np
+
+from i2i.sources.scenes.textures import Texture
+
+CLASSES = ("sky", "building", "window", "road", "marking", "pavement", "tree", "car", "person", "lamp")
+PALETTE = (
+    (128, 128, 128),
+    (128, 0, 0),
+    (0, 128, 192),
+    (128, 64, 128),
+    (224, 192, 224),
+    (0, 0, 192),
+    (128, 128, 0),
+    (64, 0, 128),
+    (64, 64, 0),
+    (192, 192, 128),
+)
+
+
+class Material(IntEnum):
+    """The surfaces of a street; 0 is where nothing is drawn."""
+
+    SKY = 0
+    PLASTER = auto()
+    BRICK = auto()
+    STONE = auto()
+    TRIM = auto()
+    ROOF = auto()
+    GLASS = auto()
+    DISTANT = auto()
+    ROAD = auto()
+    MARKING = auto()
+    PAVEMENT = auto()
+    LEAF = auto()
+    TRUNK = auto()
+    CAR = auto()
+    PERSON = auto()
+    LAMP = auto()
+
+
+# Material: class, texture, contrast of the texture.
+_PROPERTIES = {
+    Material.SKY: ("sky", Texture.SMOOTH, 0.0),
+    Material.PLASTER: ("building", Texture.GRAIN, 0.10),
+    Material.BRICK: ("building", Texture.BRICK, 0.20),
+    Material.STONE: ("building", Texture.STONE, 0.16),
+    Material.TRIM: ("building", Texture.GRAIN, 0.05),
+    Material.ROOF: ("building", Texture.TILES, 0.22),
+    Material.GLASS: ("window", Texture.SMOOTH, 0.0),
+    Material.DISTANT: ("building", Texture.SMOOTH, 0.0),
+    Material.ROAD: ("road", Texture.GRAIN, 0.13),
+    Material.MARKING: ("marking", Texture.GRAIN, 0.10),
+    Material.PAVEMENT: ("pavement", Texture.SLABS, 0.15),
+    Material.LEAF: ("tree", Texture.LEAF, 0.38),
+    Material.TRUNK: ("tree", Texture.GRAIN, 0.15),
+    Material.CAR: ("car", Texture.SMOOTH, 0.0),
+    Material.PERSON: ("person", Texture.GRAIN, 0.06),
+    Material.LAMP: ("lamp", Texture.SMOOTH, 0.0),
+}
+
+CLASS_OF = np.array([CLASSES.index(_PROPERTIES[material][0]) for material in Material], np.uint8)
+TEXTURE_OF = np.array([_PROPERTIES[material][1] for material in Material], np.int64)
+CONTRAST_OF = np.array([_PROPERTIES[material][2] for material in Material], np.float32)
+# Walls and ground lie where the empty street says they do; the sun's shadow is worked out for them pixel by pixel.
+FIXED = np.array([Material.PLASTER <= material <= Material.PAVEMENT and material != Material.DISTANT for material in Material])
+GROUND = np.array([Material.ROAD <= material <= Material.PAVEMENT for material in Material])
+PAVED = np.array([material in (Material.ROAD, Material.MARKING) for material in Material])

@@ -1,0 +1,97 @@
+"""The bank of noise that every scene samples its surfaces from: made once a process, the same in each."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+SIDE = 512  # texels of a tile's side; a power of two, so that wrapping is a bit mask
+LEVELS = 6  # each level halves the detail: a far surface samples a blurred tile, or it would sparkle
+
+Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+Texels = npt.NDArray[np.int64]
+
+
+class Texture(IntEnum):
+    """The tiles of the bank, by their place in it."""
+
+    GRAIN = 0
+    BRICK = 1
+    STONE = 2
+    SLABS = 3
+    TILES = 4
+    LEAF = 5
+    CLOUD = 6
+    GRASS = 7
+    SMOOTH = 8
+
+
+@lru_cache(maxsize=1)
+def bank() -> Bytes:
+    """Return every tile at every level, flat: (texture, level, row, column) in C order, 128 is neutral."""
+    rng = np.random.Generator(np.random.PCG64(20160521))
+    grain = 0.5 * _noise(rng, 1.0) + 0.5 * _noise(rng, 4.0) + 0.5 * _noise(rng, 40.0)
+    tiles = {
+        Texture.GRAIN: grain,
+        Texture.BRICK: _courses(rng, 16, 8, 1.6) + 0.5 * grain,
+        Texture.STONE: _courses(rng, 64, 32, 2.2) + 0.5 * grain,
+        Texture.SLABS: _courses(rng, 32, 32, 2.0) + 0.5 * grain,
+        Texture.TILES: _courses(rng, 16, 16, 1.6) + 0.5 * grain,
+        Texture.LEAF: 1.2 * np.tanh(1.5 * _noise(rng, 5.0)) + 0.6 * np.tanh(2.0 * _noise(rng, 2.0)) + 0.2 * grain,
+        Texture.CLOUD: 0.9 * _noise(rng, 60.0) + 0.5 * _noise(rng, 25.0) + 0.25 * _noise(rng, 10.0) + 0.12 * _noise(rng, 4.0),
+        Texture.GRASS: 0.6 * _noise(rng, 1.5) + 0.7 * _noise(rng, 9.0) + 0.5 * _noise(rng, 40.0),
+        Texture.SMOOTH: 0.0 * grain,
+    }
+    return np.stack([_levels(tiles[texture]) for texture in Texture]).reshape(-1)
+
+
+def sample(texture: npt.NDArray[np.int64] | int, level: npt.NDArray[np.int64] | int, u: Texels, v: Texels) -> Floats:
+    """Look up texels (u, v), wrapped, as float32 about 0 (roughly -1 ... 1); all arguments broadcast to H x W."""
+    index = ((v & (SIDE - 1)) * SIDE + (u & (SIDE - 1))) + (texture * LEVELS + level) * (SIDE * SIDE)
+    return bank().take(index).astype(np.float32) * np.float32(1 / 64) - np.float32(2)
+
+
+@lru_cache(maxsize=4)
+def _photo_noise(size: int) -> Floats:
+    rng = np.random.Generator(np.random.PCG64(20171030))
+    noise = rng.standard_normal((3, size + 64, size + 64), dtype=np.float32)
+    return 0.8 * noise + 0.6 * noise.mean(axis=0)
+
+
+def photo_noise(size: int, phase: tuple[int, int]) -> Floats:
+    """Return a window of a camera's noise, 3 x size x size, standard deviation about 1; phase in 0 ... 63."""
+    row, column = phase
+    return _photo_noise(size)[:, row : row + size, column : column + size]
+
+
+def _noise(rng: np.random.Generator, sigma: float) -> Floats:
+    """Return periodic Gaussian noise of correlation length sigma texels, standard deviation 1."""
+    frequency = np.fft.fftfreq(SIDE)
+    gain = np.exp(-2 * (np.pi * sigma) ** 2 * (frequency[:, None] ** 2 + frequency[None, : SIDE // 2 + 1] ** 2))
+    gain[0, 0] = 0
+    noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((SIDE, SIDE))) * gain, s=(SIDE, SIDE))
+    return (noise / noise.std()).astype(np.float32)
+
+
+def _courses(rng: np.random.Generator, width: int, height: int, joint: float) -> Floats:
+    """Return running bond of blocks width x height texels: each block of its own tone, with dark joints."""
+    tones = rng.standard_normal((SIDE // height, SIDE // width)).astype(np.float32)
+    tile = np.kron(tones, np.ones((height, width), np.float32)) * 0.6
+    tile[::height] -= joint
+    tile[:, ::width] -= joint
+    for row in range(height, SIDE, 2 * height):
+        tile[row : row + height] = np.roll(tile[row : row + height], width // 2, axis=1)
+    return np.asarray(tile - tile.mean(), np.float32)
+
+
+def _levels(tile: Floats) -> Bytes:
+    levels = []
+    for level in range(LEVELS):
+        small = cv2.resize(tile, (SIDE >> level, SIDE >> level), interpolation=cv2.INTER_AREA)
+        levels.append(np.repeat(np.repeat(small, 1 << level, axis=0), 1 << level, axis=1))
+    return np.clip(128 + 64 * np.stack(levels), 0, 255).astype(np.uint8)

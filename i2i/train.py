@@ -1,0 +1,299 @@
+"""Training from a recipe, or going on with a run: the loop's body, which logs, samples, saves and stops."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from i2i import images, recipe
+from i2i.checkpoint import Run, read_json, slug, versions, write_json
+from i2i.compose import Pipeline, compose, forward, make, shown, with_mask
+from i2i.contracts import Batch, Tracker
+from i2i.data import Samples, auto_workers, fixed, stream
+from i2i.engine import GENERATOR, Averages, Training, fit, pick_device, pick_precision
+from i2i.errors import Interrupted, ResourceError, UsageError
+from i2i.evaluate import evaluate
+from i2i.plugins import used
+from i2i.recipe import Recipe
+from i2i.report import write_report
+
+
+class Display(Protocol):
+    """Who shows the progress: a bar in a terminal, plain lines elsewhere."""
+
+    def note(self, text: str) -> None:
+        """Say one thing."""
+
+    def progress(self, step: int, steps: int, entry: Mapping[str, float]) -> None:
+        """Show the position and the newest log entry."""
+
+
+@dataclass
+class Session:
+    """One process's work on a run."""
+
+    run: Run
+    pipeline: Pipeline
+    training: Training
+    resolved: Mapping[str, Any]
+    display: Display
+    trackers: list[Tracker]
+    stop: signal.Signals | None = None
+    began: float = field(default_factory=time.perf_counter)
+    first_step: int = 0
+
+    @property
+    def settings(self) -> recipe.TrainSettings:
+        """The recipe's `[train]` table."""
+        return self.pipeline.recipe.train
+
+
+def start(plan: Recipe, *, runs: Path, device: str, display: Display) -> Run:
+    """Train a recipe from its beginning in a new directory below `runs`; return the finished run."""
+    where = pick_device(device)
+    pipeline = compose(plan)
+    run = Run.create(runs, slug(plan.name))
+    resolved = {"overrides": plan.overrides, "versions": versions(), "packages": used(), **plan.resolved()}
+    run.start(plan.text, resolved)
+    return _work(run, pipeline, where, resolved, display)
+
+
+def resume(path: Path, *, device: str, display: Display) -> Run:
+    """Go on with a run from its last saved state; return the finished run."""
+    where = pick_device(device)
+    run = Run.open(path)
+    if run.finished:
+        raise UsageError(f"{path}: has finished; there is nothing to go on with.")
+    resolved = read_json(path / "resolved.json")
+    pipeline = compose(recipe.parse(run.recipe, run.recipe.read_bytes(), run.overrides()))
+    return _work(run, pipeline, where, resolved, display, resumed=True)
+
+
+def length(plan: Recipe, samples: int) -> int:
+    """Return the number of steps of a run over that many samples."""
+    if plan.train.steps is not None:
+        return plan.train.steps
+    assert plan.train.epochs is not None
+    return max(1, -(-plan.train.epochs * samples // plan.train.batch))
+
+
+def _work(
+    run: Run,
+    pipeline: Pipeline,
+    device: torch.device,
+    resolved: Mapping[str, Any],
+    display: Display,
+    resumed: bool = False,
+) -> Run:
+    plan = pipeline.recipe
+    training = Training(
+        pipeline.method.to(device),
+        plan.optimizer_of,
+        steps=length(plan, len(pipeline.samples)),
+        decay=plan.train.decay,
+        ema=plan.train.ema,
+        seed=plan.train.seed,
+        precision=pick_precision(plan.train.precision, device),
+    )
+    trackers = [make(part, run.path) for part in plan.trackers]
+    session = Session(run, pipeline, training, resolved, display, trackers)
+    if resumed and (run.path / "state").exists():
+        step, tensors, warnings = run.load_state()
+        for warning in warnings:
+            display.note(warning)
+        training.restore(tensors, step)
+    session.first_step = training.step
+    run.cut_log(training.step)
+    verb = f"going on at step {training.step}" if resumed else "training"
+    precision = str(training.precision).removeprefix("torch.")
+    display.note(f"{run.path}: {verb}, {training.steps} steps on {device.type} in {precision}")
+    with _memory(plan), _stopping(session):
+        _loop(session)
+    _finish(session)
+    return run
+
+
+def _loop(session: Session) -> None:
+    settings, training = session.settings, session.training
+    averages, clock, pictures = Averages(), time.perf_counter(), 0
+    for report in fit(training, _batches(session)):
+        averages.add(report)
+        pictures += settings.batch
+        step, last = report.step, report.step == training.steps
+        stopping = session.stop is not None
+        if step % settings.log_every == 0 or last or stopping:
+            terms, now = averages.read(), time.perf_counter()
+            entry = {"step": step, "lr": report.lr, "images_per_second": pictures / max(now - clock, 1e-9), **terms}
+            clock, pictures = now, 0
+            session.run.append_log(entry)
+            session.display.progress(step, training.steps, entry)
+            for tracker in session.trackers:
+                tracker.log(step, {key: value for key, value in entry.items() if key != "step"})
+        if step % settings.sample_every == 0 or last:
+            _sample(session)
+        if step % settings.save_every == 0 or last or stopping:
+            _save(session)
+        if stopping and not last:
+            assert session.stop is not None
+            code = 130 if session.stop == signal.SIGINT else 75
+            raise Interrupted(f"stopped and saved at step {step}. Go on: i2i train --resume {session.run.path}", code)
+
+
+def _batches(session: Session) -> Iterator[Batch]:
+    settings, pipeline, device = session.settings, session.pipeline, session.training.device
+    workers = auto_workers(device) if settings.workers == "auto" else settings.workers
+    pictures = stream(
+        pipeline.samples,
+        batch=settings.batch,
+        seed=settings.seed,
+        start=session.training.step,
+        workers=workers,
+        device=device,
+    )
+    for batch in pictures:
+        yield pipeline.task.batch(pipeline.augment(batch))
+
+
+@contextlib.contextmanager
+def _stopping(session: Session) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the current step and save, instead of breaking it off."""
+
+    def handle(number: int, _: object) -> None:
+        session.stop = signal.Signals(number)
+        session.display.note("stopping after this step ...")
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C breaks it off
+
+    try:
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: the caller has its own way to stop
+        before = {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _memory(plan: Recipe) -> Iterator[None]:
+    """Turn an allocation that failed into a sentence with the remedy."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        known = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+        if not known:
+            raise
+        raise ResourceError(
+            f"memory ran out at batch {plan.train.batch}: {str(error).splitlines()[0]} "
+            f"Try --set train.batch={max(1, plan.train.batch // 2)}, smaller pictures or a narrower generator."
+        ) from error
+
+
+def _save(session: Session) -> None:
+    training = session.training
+    training.check_finite()
+    session.run.save_state(training.step, training.tensors())
+    description = {
+        "name": session.pipeline.recipe.name,
+        "task": session.resolved["task"],
+        "method": session.resolved["method"],
+        "packages": used(),
+        "versions": versions(),
+        "step": training.step,
+    }
+    with training.averaged() as method:
+        session.run.save_model(description, getattr(method, GENERATOR).state_dict())
+
+
+def _sample(session: Session) -> None:
+    """Write a grid, one row a held-out picture: input, output, truth."""
+    pipeline, training = session.pipeline, session.training
+    samples = pipeline.held_out or pipeline.samples
+    rows = []
+    with training.averaged() as method:
+        for index in range(min(session.settings.samples, len(samples))):
+            rows.append(sample_row(pipeline, method, samples, index, training.device, training.precision))
+    grid = images.contact_sheet(rows, titles=["input", "output", "truth"])
+    path = session.run.samples / f"{training.step:09d}.png"
+    path.parent.mkdir(exist_ok=True)
+    images.write(path, grid, overwrite=True)
+    for tracker in session.trackers:
+        tracker.image(training.step, "samples", grid)
+
+
+def sample_row(
+    pipeline: Pipeline,
+    method: torch.nn.Module,
+    samples: Samples,
+    index: int,
+    device: torch.device,
+    precision: torch.dtype,
+) -> list[np.ndarray]:
+    """Return input, output and truth of one sample as pictures H × W × 3, uint8."""
+    task = pipeline.task
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(index)  # the hole of an inpainting task is the same in every grid
+        pictures = fixed(samples, [index], device)
+        batch = task.batch(pictures)
+        fake = task.decode(forward(method, batch.a, precision), with_mask(pictures, batch))
+    palette = getattr(task, "palette", None)
+    three = (shown(batch.a), fake, pictures[task.target])
+    return [coloured(picture[0], palette) for picture in three]
+
+
+def coloured(picture: torch.Tensor, palette: list[tuple[int, int, int]] | None) -> np.ndarray:
+    """Return a picture or class map C × H × W as H × W × 3, uint8."""
+    if picture.is_floating_point():
+        pixels = images.to_pixels(picture)
+        return pixels if pixels.shape[2] == 3 else np.repeat(pixels[:, :, :1], 3, axis=2)
+    table = np.zeros((256, 3), dtype=np.uint8)
+    if palette:
+        table[: len(palette)] = palette
+    return table[picture[0].clamp(0, 255).cpu().numpy()]
+
+
+def _finish(session: Session) -> None:
+    pipeline, training, run = session.pipeline, session.training, session.run
+    metrics: dict[str, dict[str, float]] = {}
+    if pipeline.held_out:
+        with training.averaged() as method:
+            metrics = evaluate(
+                pipeline.task, method, pipeline.held_out, pipeline.recipe.metrics, training.device, training.precision
+            )
+    seconds = time.perf_counter() - session.began
+    summary = {
+        "recipe": pipeline.recipe.name,
+        "steps": str(training.steps),
+        "batch": str(session.settings.batch),
+        "device": training.device.type,
+        "precision": str(training.precision).removeprefix("torch."),
+        "time of this session": f"{seconds / 60:.1f} min",
+        "finished": datetime.now().isoformat(timespec="seconds"),
+        **{f"{k} version": v for k, v in versions().items()},
+    }
+    samples = [(f"step {int(path.stem)}", path) for path in sorted(run.samples.glob("*.png"))]
+    write_report(
+        run.path / "report.html",
+        title=pipeline.recipe.name,
+        summary=summary,
+        log=run.read_log(),
+        metrics=metrics,
+        samples=samples,
+    )
+    result = {"step": training.steps, "seconds": seconds, "first_step": session.first_step, "metrics": metrics}
+    write_json(run.path / "result.json", result)
+    for tracker in session.trackers:
+        tracker.close()
+    for name, values in metrics.items():
+        beside = f" (untranslated input: {values['input']:.4g})" if "input" in values else ""
+        session.display.note(f"held out: {name} {values['translated']:.4g}{beside}")
+    session.display.note(f"finished in {seconds:.0f} s: {run.path / 'report.html'}")

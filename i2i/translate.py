@@ -1,0 +1,216 @@
+"""Translation with a finished model: one picture in Python, or a folder into a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from i2i import images
+from i2i.checkpoint import find_model, load_model, newest_run
+from i2i.compose import predict, rebuild
+from i2i.contracts import Images, Task
+from i2i.engine import pick_device, pick_precision
+from i2i.errors import DataError, I2IError, ResourceError, UsageError
+
+FORMATS = ("png", "jpg", "webp", "tif")
+
+
+@dataclass(frozen=True)
+class Translator:
+    """A model ready to translate; what `i2i.load` returns.
+
+    Call it with one picture: a PIL image, an array H × W × C (uint8, uint16, or float in [0, 1]) or a tensor C × H × W
+    or N × C × H × W (float in [0, 1]). The answer is of the same type, the same H × W. A task that fills holes takes
+    `mask` too, H × W, true or above one half where the hole is; an image's own transparency is taken otherwise.
+    """
+
+    task: Task
+    method: nn.Module
+    device: torch.device
+    precision: torch.dtype = torch.float32
+    path: Path = field(default_factory=Path)
+
+    def __call__(self, image: Any, mask: Any = None) -> Any:
+        """Translate one picture, or one tensor of pictures."""
+        if isinstance(image, Tensor):
+            single = image.ndim == 3
+            x = image[None] if single else image
+            if x.ndim != 4:
+                raise DataError(f"expected a tensor C x H x W or N x C x H x W, not {image.ndim} dimensions.")
+            holes = None if mask is None else torch.as_tensor(mask).float().reshape(x.shape[0], 1, *x.shape[2:])
+            y = self._run(self._pictures(x.float(), holes)).to(image.device)
+            return y[0] if single else y
+        if isinstance(image, np.ndarray):
+            return self._array(image, mask)
+        if hasattr(image, "convert"):  # a PIL image, whose library need not be imported to ask
+            return self._pil(image, mask)
+        raise DataError(f"cannot translate a {type(image).__name__}: give a PIL image, an array or a tensor.")
+
+    @property
+    def channels(self) -> int:
+        """The channels that the model's input picture has."""
+        return self.task.images[self.task.inputs[0]].channels
+
+    @property
+    def wants_mask(self) -> bool:
+        """Whether the task needs to be told of a hole."""
+        return "mask" in self.task.inputs
+
+    def translate_picture(self, picture: images.Picture, mask: np.ndarray | None = None) -> np.ndarray:
+        """Translate a picture as read from a file; return H × W × C of the same depth, or H × W × 1 class indices."""
+        hole = None
+        if self.wants_mask:
+            hole = mask if mask is not None else _hole(picture.alpha)
+            if hole is None:
+                raise DataError("has no hole to fill: erase it to transparent, or give --mask FOLDER.")
+            if hole.shape[:2] != picture.pixels.shape[:2]:
+                raise DataError(f"its mask is of another size: {hole.shape[:2]} and {picture.pixels.shape[:2]} (H, W).")
+            hole = torch.from_numpy(np.ascontiguousarray(hole, dtype=np.float32))[None, None]
+        output = self._run(self._pictures(images.to_tensor(picture.pixels), hole))
+        if not output.is_floating_point():
+            return output[0, 0, :, :, None].cpu().numpy().astype(np.uint8 if output.max() < 256 else np.uint16)
+        return images.to_pixels(output, bits=16 if picture.pixels.dtype == np.uint16 else 8)
+
+    def _pictures(self, x: Tensor, holes: Tensor | None) -> Images:
+        if x.shape[1] != self.channels:
+            raise DataError(f"expected {self.channels} channel(s), not {x.shape[1]}.")
+        if self.wants_mask and holes is None:
+            raise DataError("this model fills holes: give mask, H x W, true where the hole is.")
+        pictures = {self.task.inputs[0]: x.to(self.device)}
+        if self.wants_mask and holes is not None:
+            pictures["mask"] = (holes.to(self.device) > 0.5).float()
+        return pictures
+
+    def _run(self, pictures: Images) -> Tensor:
+        return predict(self.task, self.method, pictures, self.precision)
+
+    def _array(self, image: np.ndarray, mask: Any) -> np.ndarray:
+        grey = image.ndim == 2
+        pixels = image[:, :, None] if grey else image
+        if pixels.ndim != 3:
+            raise DataError(f"expected an array H x W x C or H x W, not {image.ndim} dimensions.")
+        if pixels.dtype not in (np.uint8, np.uint16) and not np.issubdtype(pixels.dtype, np.floating):
+            raise DataError(f"expected uint8, uint16 or float in [0, 1], not {pixels.dtype}.")
+        picture = images.Picture(images.as_channels(pixels, self.channels), None, None)
+        hole = None if mask is None else np.asarray(mask, dtype=np.float32)
+        if np.issubdtype(pixels.dtype, np.floating):
+            x = torch.from_numpy(np.ascontiguousarray(picture.pixels, dtype=np.float32)).permute(2, 0, 1)
+            y = self(x, None if hole is None else torch.from_numpy(hole))
+            result: np.ndarray = y.permute(1, 2, 0).cpu().numpy()
+        else:
+            result = self.translate_picture(picture, hole)
+        return result[:, :, 0] if grey and result.shape[2] == 1 else result
+
+    def _pil(self, image: Any, mask: Any) -> Any:
+        from PIL import Image
+
+        picture = images.from_pil(image, channels=self.channels)
+        output = self.translate_picture(picture, None if mask is None else np.asarray(mask, dtype=np.float32))
+        result = Image.fromarray(output[:, :, 0] if output.shape[2] == 1 else output)
+        if palette := getattr(self.task, "palette", None):
+            result.putpalette([value for colour in palette for value in colour])
+        return result
+
+
+def _hole(alpha: np.ndarray | None) -> np.ndarray | None:
+    """Return 1 where a picture is transparent by half or more, None where it is opaque everywhere."""
+    if alpha is None or alpha.min() > np.iinfo(alpha.dtype).max // 2:
+        return None
+    return (alpha <= np.iinfo(alpha.dtype).max // 2).astype(np.float32)
+
+
+def load(path: str | Path, device: str = "auto", precision: str = "float32") -> Translator:
+    """Load a model: `path` is a run's directory or a model folder.
+
+    device: auto, cpu, cuda, cuda:1, mps. precision: float32, bf16 (twice as fast where the hardware has it) or auto.
+    """
+    where = pick_device(device)
+    folder = find_model(Path(path))
+    description, weights = load_model(folder)
+    task, method = rebuild(description, weights)
+    return Translator(task, method.to(where), where, pick_precision(precision, where), folder)
+
+
+def load_newest(runs: Path, device: str = "auto") -> tuple[Translator, Path]:
+    """Load the model of the newest finished run below `runs`: (translator, the run's directory)."""
+    run = newest_run(runs)
+    return load(run.path, device), run.path
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture of a folder and where its translation goes."""
+
+    source: Path
+    target: Path
+
+
+def plan(input_dir: Path, output_dir: Path, *, extension: str = "png", overwrite: bool = False) -> list[Item]:
+    """Return what a translation of a folder will read and write; every obstacle is found before the first picture."""
+    if extension not in FORMATS:
+        raise UsageError(f"--format {extension}: not a format that is written. Known: {', '.join(FORMATS)}.")
+    if output_dir.exists() and not output_dir.is_dir():
+        raise UsageError(f"{output_dir}: is a file; the translations need a folder.")
+    if output_dir.resolve() == input_dir.resolve():
+        raise UsageError(f"{output_dir}: is the input folder; choose another, so that no original is overwritten.")
+    sources = [path for path in images.list_images(input_dir) if output_dir.resolve() not in path.resolve().parents]
+    items = [Item(path, output_dir / path.relative_to(input_dir).with_suffix(f".{extension}")) for path in sources]
+    first: dict[Path, Path] = {}
+    for item in items:
+        if (other := first.setdefault(item.target, item.source)) != item.source:
+            raise UsageError(f"{other} and {item.source} would both become {item.target}: rename one of them.")
+    existing = [item.target for item in items if item.target.exists()]
+    if existing and not overwrite:
+        raise UsageError(f"{existing[0]} exists already ({len(existing)} such file(s)). Add --overwrite to replace.")
+    return items
+
+
+def translate_folder(
+    translator: Translator, items: Sequence[Item], *, masks: Callable[[Path], Path] | None = None
+) -> Iterator[tuple[Item, I2IError | None]]:
+    """Translate item by item; yield each with None, or with the reason why it failed. A failed item writes nothing."""
+    for item in items:
+        try:
+            _translate_file(translator, item, masks)
+        except ResourceError:
+            raise  # no further item could be written either
+        except I2IError as error:
+            yield item, error
+        else:
+            yield item, None
+
+
+def _translate_file(translator: Translator, item: Item, masks: Callable[[Path], Path] | None) -> None:
+    picture = images.read(item.source, channels=translator.channels)
+    mask = None
+    if masks is not None and translator.wants_mask:
+        drawn = images.read(masks(item.source), channels=1).pixels
+        mask = (drawn[:, :, 0] > np.iinfo(drawn.dtype).max // 2).astype(np.float32)
+    try:
+        pixels = translator.translate_picture(picture, mask)
+    except DataError as error:
+        raise DataError(f"{item.source}: {error}") from error
+    palette = getattr(translator.task, "palette", None)
+    if picture.alpha is not None and not translator.wants_mask and palette is None:
+        images.write(item.target, pixels, alpha=picture.alpha, icc=picture.icc, overwrite=True)
+    else:
+        images.write(item.target, pixels, icc=None if palette else picture.icc, palette=palette, overwrite=True)
+
+
+def mask_finder(input_dir: Path, mask_dir: Path) -> Callable[[Path], Path]:
+    """Return the function from a picture to its mask: same folder and stem below `mask_dir`."""
+    by_stem = {path.relative_to(mask_dir).with_suffix(""): path for path in images.list_images(mask_dir)}
+
+    def find(source: Path) -> Path:
+        stem = source.relative_to(input_dir).with_suffix("")
+        if stem not in by_stem:
+            raise DataError(f"{source}: has no mask {mask_dir / stem}.png")
+        return by_stem[stem]
+
+    return find
