@@ -172,8 +172,8 @@ class Run:
         """Write the training state of a step; the two last are kept."""
         name = f"{step:09d}.safetensors"
         digest = _write_tensors(self.path / "state" / name, tensors)
-        states = [*self._states()[-(KEEP_STATES - 1) :], {"step": step, "file": name, "sha256": digest}]
-        states = [s for i, s in enumerate(states) if all(later["file"] != s["file"] for later in states[i + 1 :])]
+        others = [state for state in self._states() if state["file"] != name]
+        states = [*others[-(KEEP_STATES - 1) :], {"step": step, "file": name, "sha256": digest}]
         write_json(self.path / "state" / "states.json", states)
         keep = {state["file"] for state in states}
         for file in (self.path / "state").glob("*.safetensors"):

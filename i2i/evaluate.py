@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from i2i import recipe
+from i2i import build, recipe
 from i2i.build import Part
 from i2i.checkpoint import Run, load_model
 from i2i.compose import forward, make, make_samples, rebuild, shown, with_mask
@@ -54,7 +54,7 @@ def evaluate(
     """
     if not metrics:
         return {}
-    names = [part.func.__name__ if hasattr(part, "func") else part.__name__ for part in metrics]
+    names = [str(build.describe("metrics", part)["name"]) for part in metrics]
     translated: list[Metric] = [make(part) for part in metrics]
     untouched: list[Metric] = [make(part) for part in metrics]
     comparable = task.images[task.target].classes is None

@@ -406,8 +406,10 @@ def _png_essence(data: bytes, *, grey: bool = False) -> bytes:
     """
     kept, at, kind = [data[:8]], 8, b""
     while kind != b"IEND":
-        length, kind = struct.unpack_from(">I4s", data, at)
+        length, kind = struct.unpack(">I4s", data[at : at + 8].ljust(8, b"\0"))
         body, at = data[at + 8 : at + 8 + length], at + 12 + length
+        if at > len(data):
+            raise DataError(f"is truncated. {_REPLACE}.")
         if data[at - 4 : at] != struct.pack(">I", zlib.crc32(body, zlib.crc32(kind))):
             raise DataError(f"is damaged (the checksum of chunk {kind.decode('latin-1')!r} is wrong). {_REPLACE}.")
         if kind == b"IHDR" and grey:

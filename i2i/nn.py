@@ -22,7 +22,7 @@ class ChannelNorm(nn.Module):
 
     The statistics are those of each picture by itself (instance normalisation, Ulyanov et al. 2016), or with
     `over_batch` those of the whole batch while training (batch normalisation, Ioffe and Szegedy 2015). Pix2pix
-    translates with the statistics of the test batch (Isola et al. 2017, section 3.4), so no running average is kept;
+    translates with the statistics of the test batch (Isola et al. 2017, section 3.3), so no running average is kept;
     here each picture is then normalised by itself, so that its translation does not depend on its neighbours.
     At batch 1 the two are the same to the last bit.
     """

@@ -28,7 +28,8 @@ body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.55 sy
 main { max-width: 1120px; margin: 0 auto; padding: 40px 24px 72px; }
 h1 { margin: 0; font-size: 27px; font-weight: 620; letter-spacing: -.01em; overflow-wrap: anywhere; }
 h2 { margin: 48px 0 14px; font-size: 18px; font-weight: 620; }
-h3 { margin: 26px 0 2px; font: 600 15px ui-monospace, monospace; }
+h3 { margin: 26px 0 4px; font-size: 15px; font-weight: 620; }
+code { font-family: ui-monospace, monospace; }
 p { margin: 0 0 12px; max-width: 75ch; }
 .note, figcaption, dt { color: var(--soft); }
 dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(170px, 1fr)); gap: 14px 28px; margin: 24px 0 0;
@@ -53,7 +54,7 @@ figcaption { font-size: 13px; }
 .curve figcaption b::before { content: ""; display: inline-block; width: 14px; height: 3px; margin: 0 8px 4px 0;
   border-radius: 2px; background: var(--hue); }
 .curve figcaption span { margin-left: auto; white-space: nowrap; font-variant-numeric: tabular-nums; }
-svg { display: block; width: 100%; height: auto; }
+svg { display: block; width: 100%; height: auto; overflow: visible; }
 svg text { fill: var(--soft); font: 11.5px system-ui, sans-serif; font-variant-numeric: tabular-nums; }
 svg line { stroke: var(--rule); }
 svg path { fill: none; stroke: var(--hue); stroke-linejoin: round; stroke-linecap: round; }
@@ -132,9 +133,10 @@ def _number(value: float | str) -> str:
     """Return a value with four significant digits."""
     if isinstance(value, str):
         return value
-    if value and (abs(value) >= 1e5 or abs(value) < 1e-3) and math.isfinite(value):
-        return f"{value:.3e}"
-    return f"{value:.4g}"
+    if value == 0 or not math.isfinite(value) or 1e-3 <= abs(value) < 1e5:
+        return f"{value:.4g}"
+    digits, _, exponent = f"{value:.3e}".partition("e")
+    return f"{float(digits):g}e{int(exponent)}"
 
 
 def _summary(summary: Mapping[str, str]) -> str:
@@ -158,7 +160,7 @@ def _samples(samples: Sequence[tuple[str, Path]]) -> str:
     return (
         f'<section id="samples"><h2>Samples</h2><figure class="latest">{_image(latest, caption)}'
         f"<figcaption>{_text(caption)}</figcaption></figure>"
-        + (f'<h3>earlier{left_out}</h3><div class="strip">{strip}</div></section>' if strip else "</section>")
+        + (f'<h3>Earlier{left_out}</h3><div class="strip">{strip}</div></section>' if strip else "</section>")
     )
 
 
@@ -202,7 +204,9 @@ def _curves(log: Sequence[Mapping[str, float]], notes: Mapping[str, str]) -> str
 
 
 def _group(group: str, hue: int, names: Sequence[str], log: Sequence[Mapping[str, float]], note: str) -> str:
-    head = (f"<h3>{_text(group)}</h3>" if group else "<h3>progress</h3>") + (f"<p>{_text(note)}</p>" if note else "")
+    head = (f"<h3><code>{_text(group)}</code></h3>" if group else "<h3>Progress</h3>") + (
+        f"<p>{_text(note)}</p>" if note else ""
+    )
     figures = []
     for name in names:
         points = [(float(row["step"]), float(row[name])) for row in log if name in row]
@@ -251,11 +255,11 @@ def _plot(name: str, thin: Sequence[Point], mean: Sequence[Point], finite: Seque
         return across, _HEIGHT - _BOTTOM - (y - y0) / (y1 - y0) * (_HEIGHT - _BOTTOM - _TOP)
 
     grid = []
-    for tick in _ticks(y0, y1, 4):
+    for tick in _ticks(y0, y1, 5):
         _, y = place(x0, tick)
         grid.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         grid.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_number(tick)}</text>')
-    for tick in _ticks(x0, x1, 5):
+    for tick in _ticks(x0, x1, 6):
         x, _ = place(tick, y0)
         grid.append(f'<text x="{x:.1f}" y="{_HEIGHT - 6}" text-anchor="middle">{tick:,.10g}</text>')
     lines = [("bold", mean)] if len(thin) < 40 else [("thin", thin), ("bold", mean)]
@@ -280,7 +284,7 @@ def _span(values: Sequence[float], air: float) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float, count: int) -> list[float]:
-    """Return about `count` round numbers within the bounds."""
+    """Return the round numbers within the bounds, evenly spaced, `count` at the most."""
     rough = (high - low) / count
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough)

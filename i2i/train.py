@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,16 @@ from i2i.evaluate import evaluate
 from i2i.plugins import used
 from i2i.recipe import Recipe
 from i2i.report import write_report
+
+
+GENERATOR_NOTE = (
+    "The generator's terms. The reconstruction falls quickly, then slowly; the adversarial term rises when the "
+    "discriminator learns and falls when it is fooled, and does not go to zero: look at the pictures as well."
+)
+DISCRIMINATOR_NOTE = (
+    "The discriminator's halved objective: near 0.69 it is guessing (with the vanilla objective; 0.25 with lsgan), "
+    "near 0 it has won and the generator learns little from it."
+)
 
 
 class Display(Protocol):
@@ -288,6 +299,8 @@ def _finish(session: Session) -> None:
         log=run.read_log(),
         metrics=metrics,
         samples=samples,
+        notes={"g": GENERATOR_NOTE, "d": DISCRIMINATOR_NOTE},
+        recipe=json.dumps(session.resolved, indent=2),
     )
     result = {"step": training.steps, "seconds": seconds, "first_step": session.first_step, "metrics": metrics}
     write_json(run.path / "result.json", result)

@@ -169,6 +169,15 @@ def test_each_sample_of_a_batch_gets_its_own_draw() -> None:
     assert not torch.equal(after["a"][0], after["a"][1])
 
 
+def test_whether_a_sample_is_moved_at_all_is_drawn_for_all_its_pictures() -> None:
+    before = batch(16)
+    torch.manual_seed(0)
+    after = augment("RandomHorizontalFlip", p=0.5)(before)
+    flipped = [not torch.equal(after["a"][i], before["a"][i]) for i in range(16)]
+    assert 0 < sum(flipped) < 16
+    assert flipped == [not torch.equal(after["map"][i], before["map"][i]) for i in range(16)]
+
+
 def test_padding_of_a_map_is_void_or_class_0() -> None:
     affine = {"degrees": 0.0, "translate": None, "scale": (0.5, 0.5), "padding_mode": "fill", "fill_value": 0.7}
     assert seeded(augment("RandomAffine", **affine), 0)["map"][0, 0, 0, 0] == VOID
@@ -316,6 +325,11 @@ def test_a_prepared_sample_depends_on_its_seed_alone() -> None:
     code = "import sys; sys.path.insert(0, 'tests'); from test_augment import digest; print(digest([4]))"
     other = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout.strip() == str({4: forward[4]})
+
+
+def test_each_step_of_a_chain_has_its_own_draw() -> None:
+    chain = HostPrepare([Step(part("preparations", "HorizontalFlip", p=0.5))] * 2, IMAGES)
+    assert any(not np.array_equal(chain(scene(), seed)["a"], scene()["a"]) for seed in range(9))
 
 
 def test_nothing_to_do_costs_nothing() -> None:

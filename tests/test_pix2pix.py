@@ -179,6 +179,10 @@ def test_adversarial_objectives(make, undecided, convinced, fooled):
     assert objective.discriminator(zeros, zeros).item() == pytest.approx(undecided)
     assert objective.discriminator(high, low).item() == pytest.approx(convinced, rel=1e-5)
     assert objective.generator(high).item() == pytest.approx(fooled, rel=1e-5)
+    coarse = [torch.full((1, 1, 3, 3), 0.7).bfloat16()]
+    fine = [coarse[0].float()]
+    assert objective.discriminator(coarse, coarse).item() == objective.discriminator(fine, fine).item()
+    assert objective.generator(coarse).item() == objective.generator(fine).item()
     scales = [torch.full((1, 1, 8, 8), 3.0), torch.zeros(1, 1, 1, 1)]
     mean = (objective.generator(scales[:1]) + objective.generator(scales[1:])) / 2
     assert objective.generator(scales).item() == pytest.approx(mean.item()), "each scale counts the same"

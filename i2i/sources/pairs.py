@@ -131,5 +131,5 @@ def _problem(folder: Path, names: Sequence[str], what: str, remedy: str) -> list
     """Return no line, or one that names the first five files."""
     if not names:
         return []
-    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return [f"{folder}: {len(names)} picture{'s have' if len(names) > 1 else ' has'} {what}: {shown}. {remedy}."]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Colorization:
-    """Predict the colours ab of a `photo` from its lightness L (Isola et al. 2017, section 4.2).
+    """Predict the colours ab of a `photo` from its lightness L (Isola et al. 2017, section 4.5).
 
     photo: sRGB, N × 3 × H × W in [0, 1]; a grey one has three equal channels. In CIE Lab (D65 white) L is 0 ... 100,
     and the ab of sRGB colours lie within ±108. Network space is L / 50 - 1, N × 1 × H × W, and ab / 110, N × 2 × H × W.

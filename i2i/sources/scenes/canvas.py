@@ -18,7 +18,7 @@ OVERSAMPLING = 2  # drawn twice as large and averaged: cheaper and cleaner at se
 BACKDROP = 1e6
 BLACK: Colour = (0, 0, 0)
 _FRACTION_BITS = 4
-_SMALLEST = 0.3  # oversampled pixels; a polygon of less area would still mark a whole pixel
+_SMALLEST = 0.6  # oversampled pixels; a polygon of less area would still mark a whole pixel
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Shapes:
         for number, start, end in zip((order + 1).tolist(), starts[order].tolist(), ends[order].tolist(), strict=True):
             fill(index, pixels[start:end], number, line, _FRACTION_BITS)
         paints[:, 3] *= 255
-        return Paints(index, np.clip(paints[:, :8], 0, 255).astype(np.uint8))
+        return Paints(index.astype(np.intp), np.clip(paints[:, :8], 0, 255).astype(np.uint8))
 
 
 def _shown(pixels: npt.NDArray[np.int32], starts: npt.NDArray[np.intp], limit: int) -> npt.NDArray[np.bool_]:
@@ -87,13 +87,13 @@ def _shown(pixels: npt.NDArray[np.int32], starts: npt.NDArray[np.intp], limit: i
 class Paints:
     """A rasterised display list: the polygon's number at each pixel, oversampled, and the paint of each, P x 8."""
 
-    index: npt.NDArray[np.uint16]
+    index: npt.NDArray[np.intp]
     table: Bytes
 
     def _averaged(self, columns: slice) -> Bytes:
         side = self.index.shape[0]
         words = np.ascontiguousarray(self.table[:, columns]).view(np.uint32)[:, 0]
-        drawn = words.take(self.index, mode="clip").view(np.uint8).reshape(side, side, 4)
+        drawn = words.take(self.index).view(np.uint8).reshape(side, side, 4)
         small = side // OVERSAMPLING
         return np.asarray(cv2.resize(drawn, (small, small), interpolation=cv2.INTER_AREA))
 

@@ -40,8 +40,9 @@ BLIND_SHARES = np.cumsum([0.20, 0.36, 0.16, 0.22])
 BLINDS = palette((0, 0, 0), (236, 216, 168), (206, 120, 72), (240, 240, 236), (146, 182, 212))
 BLIND_LIGHTS = palette((8, 10, 16), (255, 196, 104), (244, 132, 58), (255, 232, 184), (128, 176, 236))
 STOREYS, BAYS = 8, 6  # at most, the ground floor included
-DETAIL_END = 34.0  # metres; farther, mullions and sills are thinner than a pixel
-FRAME_END = 60.0
+# Metres; what is farther is thinner than a pixel, and every polygon costs a microsecond.
+DETAIL_END = 26.0  # mullions and sills
+FRAME_END = 48.0  # frames, ground floors, and glass beside a blind
 WIDTHS = 16
 
 
@@ -77,6 +78,7 @@ class Buildings:
     roof: Floats
     run: Floats
     rise: Floats
+    bays: Floats
     shop: npt.NDArray[np.bool_]
     door: Floats
     light: Floats
@@ -100,13 +102,14 @@ def plan_buildings(
             near = gap + 7.5 if far == gap else far
     spans.sort(key=lambda span: -span[1])
     side, near, far = np.array(spans, np.float32).T
-    chance = rng.random((14, len(spans)), np.float32)
+    chance = rng.random((12, len(spans)), np.float32)
     tall = (2.2 + 2.4 * rng.random(2))[(side > 0).astype(np.intp)]
     style = (chance[0] * len(WALLS)).astype(np.intp)
     wall = tinted(rng, WALLS[style])
     pitched = chance[1] < 0.55
     ground, storey = 3.4 + 0.7 * chance[2], 2.9 + 0.5 * chance[3]
     floors = np.clip(np.rint(tall + 3.2 * chance[4] - 1.6), 1, STOREYS - 1).astype(np.float32)
+    bays = np.clip(np.rint((far - near) / (2.3 + 1.1 * chance[11])), 1, BAYS)
     return Buildings(
         side=side,
         x=np.where(side < 0, *np.float32(walls)),
@@ -123,7 +126,8 @@ def plan_buildings(
         run=np.where(pitched, 1.2 + chance[7], 0.01),
         rise=np.where(pitched, 2.6 + 1.2 * chance[8], 0.01),
         shop=(chance[9] < 0.6) & (near < FRAME_END),
-        door=np.floor(3 * chance[10]),
+        bays=bays,
+        door=np.floor(bays * chance[10]),
         light=sun.walls(side),
     )
 
@@ -144,7 +148,13 @@ def _shells(shapes: Shapes, b: Buildings, sun: Sun) -> None:
     count = len(b.near)
     back, ridge, top = b.x + b.side * 12, b.x + b.side * b.run, b.height + b.rise
     zero = np.zeros(count, np.float32)
-    gable = [(b.x, zero, b.near), (b.x, b.height, b.near), (ridge, top, b.near), (back, top, b.near), (back, zero, b.near)]
+    gable = [
+        (b.x, zero, b.near),
+        (b.x, b.height, b.near),
+        (ridge, top, b.near),
+        (back, top, b.near),
+        (back, zero, b.near),
+    ]
     slope = [(b.x, b.height, b.near), (b.x, b.height, b.far), (ridge, top, b.far), (ridge, top, b.near)]
     wall = [(b.x, zero, b.near), (b.x, zero, b.far), (b.x, b.height, b.far), (b.x, b.height, b.near)]
     corners = np.array([gable, [*slope, slope[3]], [*wall, wall[3]]], np.float32).transpose(3, 0, 1, 2)
@@ -155,14 +165,12 @@ def _shells(shapes: Shapes, b: Buildings, sun: Sun) -> None:
 
 
 def _windows(shapes: Shapes, rng: np.random.Generator, b: Buildings) -> None:
-    count = len(b.near)
-    chance = rng.random((3, count), np.float32)
-    bays = np.clip(np.rint((b.far - b.near) / (2.3 + 1.1 * chance[0])), 1, BAYS)
-    pitch = (b.far - b.near) / bays
-    half = pitch * (0.2 + 0.1 * chance[1])
-    tall = b.storey * (0.48 + 0.16 * chance[2])
+    chance = rng.random((2, len(b.near)), np.float32)
+    pitch = (b.far - b.near) / b.bays
+    half = pitch * (0.2 + 0.1 * chance[0])
+    tall = b.storey * (0.48 + 0.16 * chance[1])
     level, bay = np.arange(STOREYS, dtype=np.float32)[:, None], np.arange(BAYS, dtype=np.float32)
-    exists = (bay < bays[:, None, None]) & (level <= b.floors[:, None, None])
+    exists = (bay < b.bays[:, None, None]) & (level <= b.floors[:, None, None])
     at_ground = (level == 0) & (b.shop | (b.near > FRAME_END))[:, None, None]
     exists &= ~at_ground & ~((level == 0) & (bay == b.door[:, None, None]))
     owner, storey, column = np.nonzero(exists)
@@ -179,14 +187,17 @@ def _glaze(shapes: Shapes, rng: np.random.Generator, rects: Floats, light: Float
     """Draw glass, blinds, mullions and sills of windows, 5 x N: x, y0, y1, z0, z1."""
     chance = rng.random((2, rects.shape[1]), np.float32)
     kind = np.searchsorted(BLIND_SHARES, chance[0])
-    x, y0, y1, z0, z1 = rects
-    shapes.add(along(x, y0, y1, z0, z1), GLASS, Material.GLASS, shade=0.3 * light, other=BLIND_LIGHTS[kind])
-    drawn = kind > 0
-    below = (y1 - (y1 - y0) * (0.35 + 0.65 * chance[1]))[drawn]
-    blinds = along(x[drawn], below, y1[drawn], z0[drawn], z1[drawn])
-    chosen = kind[drawn]
-    shapes.add(blinds, BLINDS[chosen], Material.GLASS, shade=light[drawn], other=0.84 * BLIND_LIGHTS[chosen])
-    close = z0 < DETAIL_END
+    blind = kind > 0
+    glass = ~blind | (rects[3] < FRAME_END)
+    shapes.add(
+        along(*rects[:, glass]), GLASS, Material.GLASS, shade=0.3 * light[glass], other=BLIND_LIGHTS[kind[glass]]
+    )
+    x, y0, y1, z0, z1 = rects[:, blind]
+    below = y1 - (y1 - y0) * (0.35 + 0.65 * chance[1, blind])
+    chosen = kind[blind]
+    blinds = along(x, below, y1, z0, z1)
+    shapes.add(blinds, BLINDS[chosen], Material.GLASS, shade=light[blind], other=0.84 * BLIND_LIGHTS[chosen])
+    close = rects[3] < DETAIL_END
     x, y0, y1, z0, z1 = rects[:, close]
     middle = (z0 + z1) / 2
     shapes.add(along(x, y0, y1, middle - 0.05, middle + 0.05), (206, 202, 194), Material.TRIM, shade=light[close])
@@ -204,7 +215,9 @@ def _shops(shapes: Shapes, rng: np.random.Generator, b: Buildings, sun: Sun) -> 
     z1, x, light = z0 + width - 0.3, b.x[owner], b.light[owner]
     top = b.ground[owner] - 1.0
     shapes.add(along(x, 0.45, top, z0, z1), SHOP_GLASS, Material.GLASS, shade=0.4 * light, other=SHOP_LIGHT)
-    shapes.add(along(x, top - 0.7, top, z0, z1), (168, 166, 156), Material.GLASS, shade=0.4 * light, other=(255, 232, 184))
+    shapes.add(
+        along(x, top - 0.7, top, z0, z1), (168, 166, 156), Material.GLASS, shade=0.4 * light, other=(255, 232, 184)
+    )
     for _ in range(2):
         chance = rng.random((3, len(owner)), np.float32)
         goods = SIGNS[(chance[0] * len(SIGNS)).astype(np.intp)]
@@ -233,8 +246,7 @@ def _awnings(shapes: Shapes, b: Buildings, sign: Floats, sun: Sun) -> None:
 def _entrances(shapes: Shapes, rng: np.random.Generator, b: Buildings) -> None:
     """Draw of each house the plinth, and the door under its lamp."""
     shapes.add(along(b.x, 0, 0.7, b.near, b.far), dimmed(b.wall, 0.7), Material.STONE, shade=b.light)
-    bays = np.clip(np.rint((b.far - b.near) / 2.8), 1, BAYS)
-    door = b.near + (b.far - b.near) / bays * (np.minimum(b.door, bays - 1) + np.float32(0.5))
+    door = b.near + (b.far - b.near) / b.bays * (b.door + np.float32(0.5))
     shapes.add(along(b.x, 0, 2.6, door - 0.8, door + 0.8), b.trim, Material.TRIM, shade=b.light)
     paint = tinted(rng, 0.7 * SIGNS[(rng.random(len(door)) * len(SIGNS)).astype(np.intp)], 8)
     shapes.add(along(b.x, 0, 2.35, door - 0.58, door + 0.58), paint, Material.TRIM, shade=b.light)

@@ -6,7 +6,7 @@ from enum import IntEnum, auto
 
 import numpy as np
 
-from i2i.sources.scenes.textures import Texture
+from i2i.sources.scenes.textures import Texture, tile_number
 
 CLASSES = ("sky", "building", "window", "road", "marking", "pavement", "tree", "car", "person", "lamp")
 PALETTE = (
@@ -65,9 +65,11 @@ _PROPERTIES = {
 }
 
 CLASS_OF = np.array([CLASSES.index(_PROPERTIES[material][0]) for material in Material], np.uint8)
-TEXTURE_OF = np.array([_PROPERTIES[material][1] for material in Material], np.int64)
-CONTRAST_OF = np.array([_PROPERTIES[material][2] for material in Material], np.float32)
+TILE_OF = np.array([tile_number(_PROPERTIES[material][1], 0) for material in Material], np.int64)
+CONTRAST_OF = np.array([_PROPERTIES[material][2] / 64 for material in Material], np.float32)
 # Walls and ground lie where the empty street says they do; the sun's shadow is worked out for them pixel by pixel.
-FIXED = np.array([Material.PLASTER <= material <= Material.PAVEMENT and material != Material.DISTANT for material in Material])
+FIXED = np.array(
+    [Material.PLASTER <= material <= Material.PAVEMENT and material != Material.DISTANT for material in Material]
+)
 GROUND = np.array([Material.ROAD <= material <= Material.PAVEMENT for material in Material])
 PAVED = np.array([material in (Material.ROAD, Material.MARKING) for material in Material])

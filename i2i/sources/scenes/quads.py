@@ -53,6 +53,16 @@ def standing(outlines: Floats, x: Floats, z: Floats) -> Floats:
     return corners.reshape(-1, outlines.shape[2], 3)
 
 
+def swept(x0: Floats, x1: Floats, y0: Floats, y1: Floats, dx: Floats, dy: Floats) -> Floats:
+    """Return what rectangles cover that move by (dx, dy), n x 6 x 2; all n move towards the same quarter."""
+    if len(x0) and dx[0] < 0:
+        x0, x1 = x1, x0
+    if len(x0) and dy[0] < 0:
+        y0, y1 = y1, y0
+    outline = [(x0, y0), (x1, y0), (x1 + dx, y0 + dy), (x1 + dx, y1 + dy), (x0 + dx, y1 + dy), (x0, y1)]
+    return np.array(outline, np.float32).transpose(2, 0, 1)
+
+
 def _count(*spans: Span) -> int:
     lengths = [len(span) for span in spans if isinstance(span, np.ndarray)]
     return lengths[0] if lengths else 1

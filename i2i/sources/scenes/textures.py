@@ -43,17 +43,28 @@ def bank() -> Bytes:
         Texture.SLABS: _courses(rng, 32, 32, 2.0) + 0.5 * grain,
         Texture.TILES: _courses(rng, 16, 16, 1.6) + 0.5 * grain,
         Texture.LEAF: 1.2 * np.tanh(1.5 * _noise(rng, 5.0)) + 0.6 * np.tanh(2.0 * _noise(rng, 2.0)) + 0.2 * grain,
-        Texture.CLOUD: 0.9 * _noise(rng, 60.0) + 0.5 * _noise(rng, 25.0) + 0.25 * _noise(rng, 10.0) + 0.12 * _noise(rng, 4.0),
+        Texture.CLOUD: 0.9 * _noise(rng, 60.0)
+        + 0.5 * _noise(rng, 25.0)
+        + 0.25 * _noise(rng, 10.0)
+        + 0.12 * _noise(rng, 4.0),
         Texture.GRASS: 0.6 * _noise(rng, 1.5) + 0.7 * _noise(rng, 9.0) + 0.5 * _noise(rng, 40.0),
         Texture.SMOOTH: 0.0 * grain,
     }
     return np.stack([_levels(tiles[texture]) for texture in Texture]).reshape(-1)
 
 
-def sample(texture: npt.NDArray[np.int64] | int, level: npt.NDArray[np.int64] | int, u: Texels, v: Texels) -> Floats:
-    """Look up texels (u, v), wrapped, as float32 about 0 (roughly -1 ... 1); all arguments broadcast to H x W."""
-    index = ((v & (SIDE - 1)) * SIDE + (u & (SIDE - 1))) + (texture * LEVELS + level) * (SIDE * SIDE)
-    return bank().take(index).astype(np.float32) * np.float32(1 / 64) - np.float32(2)
+def sample(tile: Texels | int, u: Texels, v: Texels) -> Floats:
+    """Look up texels (u, v), wrapped, of tiles numbered by `tile_number`: float32, 128 is neutral, 64 one deviation."""
+    index = v & (SIDE - 1)
+    index *= SIDE
+    index += u & (SIDE - 1)
+    index += tile
+    return bank().take(index).astype(np.float32)
+
+
+def tile_number(texture: int, level: int) -> int:
+    """Return where a tile begins in the bank."""
+    return (texture * LEVELS + level) * SIDE * SIDE
 
 
 @lru_cache(maxsize=4)

@@ -1,16 +1,17 @@
-"""What stands and moves on a street: cars, people, trees and lamps, each drawn at a place in metres."""
+"""What stands and moves on a street: cars, people, trees and lamps, each kind drawn at n places at once."""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from i2i.sources.scenes.canvas import BLACK, Colour, Shapes
 from i2i.sources.scenes.facades import Sun
 from i2i.sources.scenes.materials import Material
-from i2i.sources.scenes.quads import across, along, between, dimmed, flat, pick, tinted
+from i2i.sources.scenes.quads import across, along, flat, palette, standing, tinted
 from i2i.sources.scenes.textures import Floats
 
-CARS: tuple[Colour, ...] = (
+CARS = palette(
     (196, 36, 34),
     (236, 236, 234),
     (34, 36, 42),
@@ -20,153 +21,183 @@ CARS: tuple[Colour, ...] = (
     (52, 104, 78),
     (120, 30, 44),
 )
-LEAVES: tuple[Colour, ...] = ((84, 128, 52), (66, 112, 56), (110, 142, 58), (96, 132, 70), (198, 142, 44), (222, 168, 180))
-CLOTHES: tuple[Colour, ...] = ((170, 50, 46), (52, 70, 120), (60, 60, 64), (206, 196, 176), (70, 110, 84), (214, 160, 60))
-SKIN: tuple[Colour, ...] = ((228, 184, 152), (196, 146, 112), (132, 88, 62))
+LEAVES = palette((76, 112, 48), (60, 98, 50), (98, 122, 52), (84, 114, 62), (188, 130, 44), (206, 152, 164))
+CLOTHES = palette((170, 50, 46), (52, 70, 120), (60, 60, 64), (206, 196, 176), (70, 110, 84), (214, 160, 60))
+TROUSERS = palette((44, 48, 66), (60, 56, 52), (96, 84, 70))
+HAIR = palette((40, 30, 26), (92, 62, 40), (190, 160, 110))
+SKIN = palette((228, 184, 152), (196, 146, 112), (132, 88, 62))
 HEADLIGHT: Colour = (255, 250, 226)
 TAILLIGHT: Colour = (255, 36, 22)
-WARM_LAMP: Colour = (255, 192, 104)
-WHITE_LAMP: Colour = (240, 240, 255)
-TYRE: Colour = (26, 26, 28)
-_TURN = np.linspace(0, 2 * np.pi, 8, endpoint=False)
-_OCTAGON = np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1).astype(np.float32)
-_BLOB_TURN = np.linspace(0, 2 * np.pi, 12, endpoint=False)
-_BLOB = np.stack([np.cos(_BLOB_TURN), np.sin(_BLOB_TURN)], axis=1).astype(np.float32)
+_TURN = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+RING = np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1).astype(np.float32)
 
 
-def _trapezoids(x: float, y0: float, y1: float, bottom: tuple[float, float], top: tuple[float, float]) -> Floats:
-    sides = []
-    for side in (-1, 1):
-        low, high = side * x, side * (x - 0.14)
-        sides.append([(low, y0, bottom[0]), (low, y0, bottom[1]), (high, y1, top[1]), (high, y1, top[0])])
-    return np.array(sides, np.float32)
+def _drawn(rng: np.random.Generator, colours: Floats, count: int, amount: float = 8) -> Floats:
+    return tinted(rng, colours[(rng.random(count) * len(colours)).astype(np.intp)], amount)
 
 
-def _screen(x: float, y0: float, y1: float, z0: float, z1: float) -> Floats:
-    return np.array([[(-x, y0, z0), (x, y0, z0), (x - 0.12, y1, z1), (-x + 0.12, y1, z1)]], np.float32)
+def _cabin(half: float, y0: float, y1: float, bottom: tuple[float, float], top: tuple[float, float]) -> Floats:
+    """Return the two sloped sides of a cabin that is 0.14 m narrower on either side at its top."""
+    sides = along(np.array([-half, half]), y0, y1, *bottom)
+    sides[:, 2:, 0] *= (half - 0.14) / half
+    sides[:, 2, 2], sides[:, 3, 2] = top[1], top[0]
+    return sides
+
+
+def _windscreen(half: float, y0: float, y1: float, z0: float, z1: float) -> Floats:
+    screen = across(-half, half, y0, y1, z0)
+    screen[:, 2:, 0] *= (half - 0.12) / half
+    screen[:, 2:, 2] = z1
+    return screen
 
 
 def _wheels() -> Floats:
-    wheels = np.empty((4, 8, 3), np.float32)
-    for wheel, (x, z) in zip(wheels, ((-0.9, 0.8), (0.9, 0.8), (-0.9, 3.4), (0.9, 3.4)), strict=True):
-        wheel[:, 0], wheel[:, 1], wheel[:, 2] = x, 0.34 + 0.34 * _OCTAGON[:, 1], z + 0.34 * _OCTAGON[:, 0]
+    wheels = np.empty((4, 12, 3), np.float32)
+    for wheel, (x, z) in zip(wheels, ((-0.91, 0.8), (0.91, 0.8), (-0.91, 3.4), (0.91, 3.4)), strict=True):
+        wheel[:, 0], wheel[:, 1], wheel[:, 2] = x, 0.34 + 0.34 * RING[:, 1], z + 0.34 * RING[:, 0]
     return wheels
 
 
-# A car 1.8 m wide and 4.2 m long whose near end is its tail, in drawing order: what it is, its faces.
-_CAR: tuple[tuple[str, Floats], ...] = (
-    ("under", flat(-0.96, 0.96, -0.12, 4.3, 0.01)),
-    ("wheel", _wheels()),
-    ("side", along(np.array([-0.9, 0.9]), 0.28, 0.88, 0.0, 4.2)),
-    ("top", flat(-0.9, 0.9, 0.0, 4.2, 0.88)),
-    ("side", _trapezoids(0.84, 0.88, 1.45, (0.25, 3.2), (0.7, 2.5))),
-    ("glass", _trapezoids(0.85, 0.93, 1.38, (0.5, 2.95), (0.85, 2.4))),
-    ("top", flat(-0.7, 0.7, 0.7, 2.5, 1.45)),
-    ("face", _screen(0.84, 0.88, 1.45, 0.25, 0.7)),
-    ("screen", _screen(0.74, 0.94, 1.39, 0.28, 0.66)),
-    ("tread", across(np.array([-0.84, 0.56]), np.array([-0.56, 0.84]), 0.0, 0.4, 0.02)),
-    ("face", across(-0.9, 0.9, 0.26, 0.88, 0.0)),
-    ("bumper", across(-0.9, 0.9, 0.26, 0.44, 0.0)),
-    ("plate", across(-0.24, 0.24, 0.46, 0.6, 0.0)),
-    ("light", across(np.array([-0.86, 0.54]), np.array([-0.54, 0.86]), 0.6, 0.78, 0.0)),
+# A car 1.8 m wide and 4.2 m long whose near end is z = 0, in drawing order. Of each face: how much of the body's
+# colour it has and what it has besides, and which light falls on it (an index to _faces_light).
+_SIDE, _TOP, _FRONT, _DARK = 0, 1, 2, 3
+_PARTS: tuple[tuple[Floats, float, Colour, int], ...] = (
+    (along(np.array([-0.9, 0.9]), 0.28, 0.88, 0.0, 4.2), 1.0, BLACK, _SIDE),
+    (flat(-0.9, 0.9, 0.0, 4.2, 0.88), 1.1, BLACK, _TOP),
+    (_cabin(0.84, 0.88, 1.45, (0.25, 3.2), (0.7, 2.5)), 1.0, BLACK, _SIDE),
+    (_cabin(0.85, 0.93, 1.38, (0.5, 2.95), (0.85, 2.4)), 0.0, (58, 68, 80), _DARK),
+    (flat(-0.7, 0.7, 0.7, 2.5, 1.45), 1.1, BLACK, _TOP),
+    (_windscreen(0.84, 0.88, 1.45, 0.25, 0.7), 0.92, BLACK, _FRONT),
+    (_windscreen(0.74, 0.94, 1.39, 0.28, 0.66), 0.0, (74, 88, 104), _DARK),
+    (across(np.array([-0.84, 0.56]), np.array([-0.56, 0.84]), 0.0, 0.4, 0.02), 0.0, (26, 26, 28), _DARK),
+    (across(-0.9, 0.9, 0.26, 0.88, 0.0), 0.92, BLACK, _FRONT),
+    (across(-0.9, 0.9, 0.26, 0.44, 0.0), 0.0, (58, 58, 62), _FRONT),
+    (across(-0.24, 0.24, 0.46, 0.6, 0.0), 0.0, (226, 222, 190), _FRONT),
+    (across(np.array([-0.87, 0.5]), np.array([-0.5, 0.87]), 0.58, 0.8, 0.0), 0.0, BLACK, _FRONT),
 )
+_COUNTS = [len(corners) for corners, *_ in _PARTS]
+_CAR = np.concatenate([corners for corners, *_ in _PARTS])
+_BODY = np.repeat(np.array([share for _, share, *_ in _PARTS], np.float32), _COUNTS)[:, None]
+_FIXED_COLOUR = np.repeat(palette(*(colour for *_, colour, _ in _PARTS)), _COUNTS, axis=0)
+_FACES = np.repeat(np.array([face for *_, face in _PARTS]), _COUNTS)
+_UNDER = flat(-0.96, 0.96, -0.12, 4.3, 0.01)
+_WHEELS = _wheels()
 
 
-def draw_car(shapes: Shapes, rng: np.random.Generator, x: float, z: float, sun: Sun, *, facing: bool, lit: bool) -> None:
-    """Draw a car whose near end is at (x, z); facing: its front is towards the camera; lit: its lights are on by night."""
-    body = tinted(rng, pick(rng, CARS), 8)
-    lamp = HEADLIGHT if facing else TAILLIGHT
-    night = lamp if lit else BLACK
-    looks: dict[str, tuple[Colour, Material, float, Colour]] = {
-        "under": ((26, 26, 28), Material.ROAD, 0, BLACK),
-        "wheel": (TYRE, Material.CAR, 0.5, BLACK),
-        "side": (body, Material.CAR, sun.right if x > 0 else sun.left, BLACK),
-        "top": (dimmed(body, 1.1), Material.CAR, sun.top, BLACK),
-        "glass": ((58, 68, 80), Material.CAR, 0.3, BLACK),
-        "face": (dimmed(body, 0.92), Material.CAR, sun.front, BLACK),
-        "screen": ((74, 88, 104), Material.CAR, 0.3, (10, 10, 12)),
-        "tread": (TYRE, Material.CAR, 0, BLACK),
-        "bumper": ((58, 58, 62), Material.CAR, sun.front, BLACK),
-        "plate": ((226, 222, 190), Material.CAR, sun.front, (40, 38, 30) if lit else BLACK),
-        "light": ((236, 236, 226) if facing else (176, 20, 20), Material.CAR, sun.front, night),
-    }
-    scale = np.array([between(rng, 0.96, 1.04), pick(rng, (1.0, 1.02, 1.08, 1.35)), 1], np.float32)
-    place = np.array([x, 0, z], np.float32)
-    for part, corners in _CAR:
-        colour, material, shade, light = looks[part]
-        shapes.add(corners * scale + place, colour, material, shade=shade, other=light)
-
-
-def draw_person(shapes: Shapes, rng: np.random.Generator, x: float, z: float, light: float) -> None:
-    """Draw a person of 1.5 to 1.9 m; light: the fraction of sunlight at that place."""
-    tall = between(rng, 1.5, 1.9)
-    stride = between(rng, 0.04, 0.26)
-    coat, legs = tinted(rng, pick(rng, CLOTHES), 10), tinted(rng, pick(rng, ((44, 48, 66), (60, 56, 52), (96, 84, 70))), 8)
-    limbs = np.array(
-        [
-            [(-0.13, 0.86), (0.01, 0.86), (stride - 0.06, 0), (stride - 0.2, 0)],
-            [(-0.01, 0.86), (0.13, 0.86), (0.2 - stride, 0), (0.06 - stride, 0)],
-            [(-0.17, 1.42), (0.17, 1.42), (0.2, 0.78), (-0.2, 0.78)],
-            [(-0.2, 1.4), (-0.12, 1.42), (-0.2 - stride / 2, 0.8), (-0.29 - stride / 2, 0.84)],
-            [(0.2, 1.4), (0.12, 1.42), (0.2 + stride / 2, 0.8), (0.29 + stride / 2, 0.84)],
-        ],
-        np.float32,
+def draw_cars(
+    shapes: Shapes,
+    rng: np.random.Generator,
+    x: Floats,
+    z: Floats,
+    sun: Sun,
+    facing: npt.NDArray[np.bool_],
+    lit: npt.NDArray[np.bool_],
+) -> None:
+    """Draw cars whose near ends are at (x, z); facing: it is the front; lit: the lights are on by night."""
+    count, parts = len(x), len(_CAR)
+    scale = np.ones((count, 1, 1, 3), np.float32)
+    scale[:, 0, 0, 1] = np.float32((1.0, 1.02, 1.08, 1.3))[(rng.random(count) * 4).astype(np.intp)]
+    place = np.stack([x, 0 * x, z], axis=1)[:, None, None]
+    colour = _FIXED_COLOUR + _BODY * _drawn(rng, CARS, count)[:, None]
+    colour[:, -2:] = np.where(facing[:, None], np.float32((236, 236, 226)), np.float32((176, 20, 20)))[:, None]
+    light = np.zeros((count, parts, 3), np.float32)
+    light[:, -2:] = (np.where(facing[:, None], np.float32(HEADLIGHT), np.float32(TAILLIGHT)) * lit[:, None])[:, None]
+    faces_light = np.empty((count, 4), np.float32)
+    faces_light[:, _SIDE] = np.where(x > 0, sun.right, sun.left)
+    faces_light[:, 1:] = sun.top, sun.front, 0.3
+    for template, material, tone in ((_UNDER, Material.ROAD, 26), (_WHEELS, Material.CAR, 28)):
+        corners = (template * scale + place).reshape(-1, *template.shape[1:])
+        shapes.add(corners, (tone, tone, tone), material, shade=0.3, depth=np.repeat(z, len(template)))
+    shapes.add(
+        (_CAR * scale + place).reshape(-1, 4, 3),
+        colour.reshape(-1, 3),
+        Material.CAR,
+        shade=faces_light[:, _FACES].reshape(-1),
+        other=light.reshape(-1, 3),
+        depth=np.repeat(z, parts),
     )
-    shade = np.array([[(-0.22, 0), (0.22, 0), (0.22, -0.05), (-0.22, -0.05)]], np.float32)
-    head = np.stack([0.0 + 0.115 * _OCTAGON, 0.015 + 0.12 * _OCTAGON]) + np.array([0, 1.6], np.float32)
-    size = tall / 1.75
-    shapes.add(_standing(shade, x, z, size), (40, 40, 42), Material.PAVEMENT, shade=0)
-    shapes.add(_standing(limbs[:2], x, z, size), legs, Material.PERSON, shade=light)
-    shapes.add(_standing(limbs[2:], x, z, size), coat, Material.PERSON, shade=light)
-    hair = pick(rng, ((40, 30, 26), (92, 62, 40), (190, 160, 110)))
-    shapes.add(_standing(head[1:], x, z, size), hair, Material.PERSON, shade=light)
-    skin = pick(rng, SKIN)
-    shapes.add(_standing(head[:1] - np.array([0, 0.03], np.float32), x, z, size), skin, Material.PERSON, shade=light)
 
 
-def draw_tree(shapes: Shapes, rng: np.random.Generator, x: float, z: float, leaves: Colour, light: float) -> Floats:
-    """Draw a tree; return its foliage seen from the sun as a blob on the ground about (0, 0), 1 x k x 2 metres."""
-    trunk, radius = between(rng, 1.9, 2.7), between(rng, 1.2, 2.0)
-    shapes.add(across(x - 0.14, x + 0.14, 0, trunk + radius, z), (92, 74, 58), Material.TRUNK, shade=0.6 * light)
-    leaves = tinted(rng, leaves, 8)
-    for count, spread, size, drop, colour, shade in (
-        (4, 0.62, 0.62, -0.12, dimmed(leaves, 0.66), 0.2),
-        (5, 0.56, 0.46, 0.06, leaves, 0.6),
-        (4, 0.42, 0.34, 0.34, dimmed(leaves, 1.18), 1.0),
-    ):
-        turn = 2 * np.pi * (np.arange(count) + rng.random()) / count
-        centre = np.stack([spread * np.cos(turn), spread * 0.8 * np.sin(turn) + drop], axis=1)
-        ragged = size * (0.8 + 0.4 * rng.random((count, len(_BLOB), 1)))
-        blobs = radius * (centre[:, None] + ragged * _BLOB) + np.array([0, trunk + 0.9 * radius])
-        shapes.add(_standing(blobs.astype(np.float32), x, z, 1), colour, Material.LEAF, shade=shade * light)
-    return radius * _BLOB[None]
+# A walking person 1.75 m tall, for a stride of 0 and what a stride of 1 m moves: legs, arms, coat.
+_LIMBS = np.array(
+    [
+        [(-0.13, 0.86), (0.01, 0.86), (-0.05, 0), (-0.18, 0)],
+        [(-0.01, 0.86), (0.13, 0.86), (0.18, 0), (0.05, 0)],
+        [(-0.2, 1.4), (-0.12, 1.42), (-0.2, 0.8), (-0.29, 0.84)],
+        [(0.2, 1.4), (0.12, 1.42), (0.2, 0.8), (0.29, 0.84)],
+        [(-0.17, 1.42), (0.17, 1.42), (0.2, 0.78), (-0.2, 0.78)],
+    ],
+    np.float32,
+)
+_STRIDES = np.zeros_like(_LIMBS)
+_STRIDES[:2, 2:, 0] = np.array([[1], [-1]])
+_STRIDES[2:4, 2:, 0] = np.array([[-0.5], [0.5]])
+_HEAD = np.stack([0.125 * RING + np.array([0, 1.6]), 0.105 * RING + np.array([0, 1.57])]).astype(np.float32)
 
 
-def draw_lamp(shapes: Shapes, x: float, z: float, inward: float, *, classic: bool) -> tuple[float, float, float]:
-    """Draw a lamp post (classic: a warm lantern; otherwise an arm with a white head); return where its light is."""
-    grey: Colour = (44, 50, 48) if classic else (120, 124, 128)
-    height = 3.6 if classic else 6.2
-    shapes.add(across(x - 0.07, x + 0.07, 0, height, z), grey, Material.LAMP, shade=0.7)
-    shapes.add(across(x - 0.13, x + 0.13, 0, 0.8, z), grey, Material.LAMP, shade=0.5)
-    if classic:
-        glass = np.array([[(-0.14, 0), (0.14, 0), (0.26, 0.6), (-0.26, 0.6)]], np.float32)
-        hood = np.array([[(-0.32, 0.58), (0.32, 0.58), (0.1, 0.86), (-0.1, 0.86)]], np.float32)
-        top = np.array([0, height], np.float32)
-        shapes.add(_standing(glass + top, x, z, 1), (244, 236, 206), Material.LAMP, other=(255, 226, 160))
-        shapes.add(_standing(hood + top, x, z, 1), grey, Material.LAMP, shade=0.8)
-        return x, height + 0.3, z
-    end = x + 1.5 * inward
-    arm = np.array([[(x, height - 0.1, z), (x, height, z), (end, height + 0.3, z), (end, height + 0.2, z)]], np.float32)
-    shapes.add(arm, grey, Material.LAMP, shade=0.7)
-    head = across(end - 0.42, end + 0.42, height + 0.1, height + 0.34, z)
-    shapes.add(head, (206, 210, 216), Material.LAMP, shade=0.8, other=(250, 250, 255))
-    return end, height + 0.2, z
+def draw_people(shapes: Shapes, rng: np.random.Generator, x: Floats, z: Floats, light: float) -> None:
+    """Draw people of 1.5 to 1.9 m; light: the fraction of sunlight on them."""
+    count = len(x)
+    chance = rng.random((2, count, 1, 1, 1), np.float32)
+    size, stride = 0.86 + 0.22 * chance[0], 0.3 * chance[1] - 0.05
+    colours = np.empty((count, 5, 3), np.float32)
+    colours[:, :2] = _drawn(rng, TROUSERS, count)[:, None]
+    colours[:, 2:] = _drawn(rng, CLOTHES, count)[:, None]
+    colours[:, 2:4] *= np.float32(0.86)
+    limbs = standing((_LIMBS + stride * _STRIDES) * size, x, z)
+    shapes.add(limbs, colours.reshape(-1, 3), Material.PERSON, shade=light, depth=np.repeat(z, 5))
+    head = np.stack([_drawn(rng, HAIR, count), _drawn(rng, SKIN, count)], axis=1).reshape(-1, 3)
+    shapes.add(standing(_HEAD * size, x, z), head, Material.PERSON, shade=light, depth=np.repeat(z, 2))
 
 
-def _standing(outline: Floats, x: float, z: float, size: float) -> Floats:
-    """Return outlines n x k x 2 (right, up) as upright polygons n x k x 3 that face the camera at (x, z)."""
-    corners = np.empty((*outline.shape[:2], 3), np.float32)
-    corners[:, :, :2] = outline * np.float32(size)
-    corners[:, :, 0] += x
-    corners[:, :, 2] = z
-    return corners
+# A tree's foliage, blob by blob, dark ones first: distance from the middle, size, how much above the middle, tone.
+_BLOBS = np.array(
+    [(0.6, 0.58, -0.16, 0.62)] * 5 + [(0.52, 0.44, 0.08, 0.92)] * 5 + [(0.4, 0.3, 0.36, 1.16)] * 4, np.float32
+)
+_BLOB_TURN = np.concatenate([np.arange(5) / 5, np.arange(5) / 5 + 0.1, np.arange(4) / 4]).astype(np.float32)
+
+
+def draw_trees(shapes: Shapes, rng: np.random.Generator, x: Floats, z: Floats, leaves: Floats, light: float) -> Floats:
+    """Draw trees; return the radius of each crown in metres; its middle is at 2.6 m and three quarters of that."""
+    count, blobs = len(x), len(_BLOBS)
+    radius = 1.5 + 0.9 * rng.random(count, np.float32)
+    shapes.add(across(x - 0.15, x + 0.15, 0, 2.6 + radius, z), (88, 72, 58), Material.TRUNK, shade=0.5 * light, depth=z)
+    distance, size, rise, tone = _BLOBS.T
+    turn = 2 * np.pi * (_BLOB_TURN + rng.random((count, 1), np.float32))
+    middle = np.stack([distance * np.cos(turn), 0.8 * distance * np.sin(turn) + rise], axis=2)
+    ragged = size[:, None] * (0.78 + 0.44 * rng.random((count, blobs, len(RING)), np.float32))
+    crown = radius[:, None, None, None] * (middle[:, :, None] + ragged[..., None] * RING)
+    crown[..., 1] += (2.6 + 0.75 * radius)[:, None, None]
+    colours = tinted(rng, np.tile(leaves, (count, 1)), 6)[:, None] * tone[:, None]
+    shade = light * np.tile(tone, count) * np.float32(0.8)
+    shapes.add(standing(crown, x, z), colours.reshape(-1, 3), Material.LEAF, shade=shade, depth=np.repeat(z, blobs))
+    return radius
+
+
+def draw_lanterns(shapes: Shapes, x: Floats, z: Floats) -> Floats:
+    """Draw posts with a lantern on top, whose light is warm; return where the lights are, n x 3."""
+    _posts(shapes, x, z, 3.6, (44, 50, 48))
+    glass = np.array([(-0.16, 3.6), (0.16, 3.6), (0.3, 4.25), (-0.3, 4.25)], np.float32)[None, None]
+    hood = np.array([(-0.34, 4.22), (0.34, 4.22), (0.1, 4.5), (-0.1, 4.5)], np.float32)[None, None]
+    every = np.ones((len(x), 1, 1, 1), np.float32)
+    shapes.add(standing(glass * every, x, z), (246, 236, 200), Material.LAMP, other=(255, 232, 172), depth=z)
+    shapes.add(standing(hood * every, x, z), (44, 50, 48), Material.LAMP, shade=0.8, depth=z)
+    return np.stack([x, 0 * x + 3.9, z], axis=1)
+
+
+def draw_street_lamps(shapes: Shapes, x: Floats, z: Floats) -> Floats:
+    """Draw posts with an arm over the road, whose light is white; return where the lights are, n x 3."""
+    grey: Colour = (122, 126, 130)
+    _posts(shapes, x, z, 6.2, grey)
+    end = x - np.sign(x) * np.float32(1.5)
+    arms = across(x, end, 6.1, 6.2, z)
+    arms[:, 1:3, 1] += 0.3
+    shapes.add(arms, grey, Material.LAMP, shade=0.7, depth=z)
+    heads = across(end - 0.45, end + 0.45, 6.28, 6.56, z)
+    shapes.add(heads, (208, 212, 218), Material.LAMP, shade=0.8, other=(250, 250, 255), depth=z)
+    return np.stack([end, 0 * x + 6.4, z], axis=1)
+
+
+def _posts(shapes: Shapes, x: Floats, z: Floats, height: float, colour: Colour) -> None:
+    shapes.add(across(x - 0.07, x + 0.07, 0, height, z), colour, Material.LAMP, shade=0.7, depth=z)
+    shapes.add(across(x - 0.13, x + 0.13, 0, 0.8, z), colour, Material.LAMP, shade=0.5, depth=z)

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from i2i.sources.scenes.canvas import Paints
-from i2i.sources.scenes.materials import CLASS_OF, CONTRAST_OF, FIXED, GROUND, PAVED, TEXTURE_OF, Material
+from i2i.sources.scenes.materials import CLASS_OF, CONTRAST_OF, FIXED, GROUND, PAVED, TILE_OF, Material
 from i2i.sources.scenes.street import ROOFLINE_STEP, Street
-from i2i.sources.scenes.textures import LEVELS, Bytes, Floats, Texture, photo_noise, sample
+from i2i.sources.scenes.textures import LEVELS, Bytes, Floats, Texture, photo_noise, sample, tile_number
 
 _TEXELS = 64  # a metre
 _FAR = 400.0
@@ -66,32 +66,32 @@ class StreetFrame:
     @cached_property
     def relief(self) -> Floats:
         """The texture as a factor about 1, H x W."""
-        x, y, z = self.place
+        x, y, z = self.place * np.float32(_TEXELS)
         on_ground = self.ground_depth[:, None] < self.wall_depth
-        leaf = self.material == Material.LEAF
-        screen = np.arange(self.size, dtype=np.float32) * np.float32(420 / self.size)
-        u = np.where(leaf, screen, np.where(on_ground, x, z) * _TEXELS)
-        v = np.where(leaf, screen[:, None], np.where(on_ground, z, y) * _TEXELS)
-        footprint = np.float32(_TEXELS / (self.street.view.focal * self.size))
-        level = np.where(leaf, 1, np.log2(np.maximum(z * footprint, 1)).astype(np.int64))
-        texture = TEXTURE_OF.take(self.material)
-        detail = sample(texture, np.minimum(level, LEVELS - 1), u.astype(np.int64), v.astype(np.int64))
-        return 1 + detail * CONTRAST_OF.take(self.material)
+        u, v = np.where(on_ground, x, z).astype(np.int64), np.where(on_ground, z, y).astype(np.int64)
+        tile = np.minimum(self._level(self.wall_depth), self._level(self.ground_depth)[:, None])
+        tile += TILE_OF.take(self.material)
+        leaf = np.nonzero(self.material == Material.LEAF)
+        screen = (np.arange(self.size) * np.float32(420 / self.size)).astype(np.int64)
+        u[leaf], v[leaf], tile[leaf] = screen[leaf[1]], screen[leaf[0]], tile_number(Texture.LEAF, 1)
+        detail = sample(tile, u, v)
+        detail -= 128
+        detail *= CONTRAST_OF.take(self.material)
+        detail += 1
+        return detail
+
+    def _level(self, depth: Floats) -> npt.NDArray[np.int64]:
+        """Return which level of a texture has texels as large as pixels at that depth, as its offset in the bank."""
+        footprint = np.log2(depth * np.float32(_TEXELS / (self.street.view.focal * self.size)))
+        return np.clip(footprint, 0, LEVELS - 1).astype(np.int64) * tile_number(0, 1)
 
     @cached_property
     def painted(self) -> Floats:
         """The colour of each surface, texture included, 0 ... 255, and its share of sunlight, 4 x H x W."""
-        painted = self.paints.averaged(self.paints.first).astype(np.float32)
+        painted = self.paints.colours().transpose(2, 0, 1).astype(np.float32, order="C")
         painted[:3] *= self.relief
         painted[3] *= np.float32(1 / 255)
         return painted
-
-    @cached_property
-    def cover(self) -> Floats:
-        """How much of each pixel is not sky, H x W in [0, 1]."""
-        solid = (self.paints.index > 0).view(np.uint8) * np.uint8(255)
-        small = cv2.resize(solid, (self.size, self.size), interpolation=cv2.INTER_AREA)
-        return np.asarray(small * np.float32(1 / 255), np.float32)
 
     @cached_property
     def clouds(self) -> Floats:
@@ -101,7 +101,8 @@ class StreetFrame:
         u = (self.right * scale + 97 * self.street.phase[0]).astype(np.int64)
         v = (scale * 2.2 + 61 * self.street.phase[1]).astype(np.int64) + 0 * u
         amount = np.float32(2 * self.street.weather.clouds - 0.75)
-        return np.clip((sample(Texture.CLOUD, 0, u, v) + amount) * np.float32(0.8), 0, 1)
+        density = sample(tile_number(Texture.CLOUD, 0), u, v) * np.float32(0.8 / 64)
+        return np.clip(density + np.float32(0.8) * (amount - 2), 0, 1)
 
     @cached_property
     def mirror(self) -> tuple[int, npt.NDArray[np.int64]]:
@@ -109,8 +110,9 @@ class StreetFrame:
         first = int(np.searchsorted(self.down, 0.002))
         base = self.street.view.focal * self.street.view.eye / self.wall_depth
         rows = (2 * base - self.down[first:, None] + np.float32(self.street.view.horizon)) * self.size
-        ripple = sample(Texture.GRAIN, 2, *(plane[first:].astype(np.int64) for plane in (self.place[0] * 40, self.place[2] * 12)))
-        columns = np.arange(self.size) + ripple * np.float32(self.size / 90)
+        x, z = ((self.place[axis, first:] * step).astype(np.int64) for axis, step in ((0, 40), (2, 12)))
+        ripple = sample(tile_number(Texture.GRAIN, 2), x, z) - 128
+        columns = np.arange(self.size) + ripple * np.float32(self.size / 90 / 64)
         limit = self.size - 1
         row, column = np.clip(rows, 0, limit).astype(np.int64), np.clip(columns, 0, limit).astype(np.int64)
         return first, row * self.size + column
@@ -120,7 +122,9 @@ class StreetFrame:
         first, source = self.mirror
         blurred = np.stack([cv2.blur(plane, (1, max(1, self.size // 10))) for plane in picture])
         wet = PAVED.take(self.material[first:]) * np.clip(strength * (1.15 - 1.6 * self.down[first:, None]), 0, 1)
-        picture[:, first:] += (blurred.reshape(3, -1).take(source, axis=1) - _HALF * picture[:, first:]) * wet.astype(np.float32)
+        picture[:, first:] += (blurred.reshape(3, -1).take(source, axis=1) - _HALF * picture[:, first:]) * wet.astype(
+            np.float32
+        )
 
     def sunlit(self) -> Floats:
         """The share of each pixel that the sun reaches, 0 ... 1, H x W: the houses' and the things' shadows."""
@@ -138,16 +142,17 @@ class StreetFrame:
 
     def _cast_shadows(self) -> Floats:
         mask = np.zeros((self.size, self.size), np.uint8)
-        for outline in self.street.shadows:
-            corners = np.rint(self.street.view.project(outline.reshape(-1, 3)) * (16 * self.size)).astype(np.int32)
-            cv2.fillConvexPoly(mask, corners, 255, cv2.LINE_AA, 4)
+        for outlines in self.street.shadows:
+            corners = np.rint(self.street.view.project(outlines.reshape(-1, 3)) * np.float32(16 * self.size))
+            for outline in corners.astype(np.int32).reshape(*outlines.shape[:2], 2):
+                cv2.fillConvexPoly(mask, outline, 255, cv2.LINE_8, 4)
         return np.asarray(cv2.blur(mask, (3, 3)) * np.float32(1 / 255), np.float32)
 
 
 def day(frame: StreetFrame) -> Bytes:
     """Return the photo by day, 3 x H x W."""
     weather = frame.street.weather
-    sun = np.array((1.0, 0.93, 0.80) if weather.warmth > 0.5 else (1.0, 0.97, 0.90), np.float32) * np.float32(0.72)
+    sun = np.array(weather.sun, np.float32)
     ambient = np.array((0.50, 0.54, 0.60), np.float32) + np.float32(0.22 * (1 - weather.sunlight))
     exposed = frame.painted[3] * frame.sunlit()
     picture = frame.painted[:3] * (ambient[:, None, None] + sun[:, None, None] * exposed)
@@ -161,7 +166,7 @@ def day(frame: StreetFrame) -> Bytes:
 
 
 def _over(frame: StreetFrame, picture: Floats, sky: Floats) -> Floats:
-    return sky + (picture - sky) * frame.cover
+    return sky + (picture - sky) * frame.paints.cover()
 
 
 def _day_sky(frame: StreetFrame) -> Floats:
@@ -176,10 +181,11 @@ def _day_sky(frame: StreetFrame) -> Floats:
 def night(frame: StreetFrame) -> Bytes:
     """Return the photo by night, 3 x H x W: lamps, windows and cars shine; what they do not reach is dark."""
     light = _lamplight(frame)
-    emission = frame.paints.averaged(frame.paints.second)[:3].astype(np.float32)
+    shining = frame.paints.others()
+    emission = shining.transpose(2, 0, 1).astype(np.float32, order="C")
     picture = frame.painted[:3] * light + emission
     picture = _over(frame, picture, _night_sky(frame))
-    picture += _glow(frame, emission)
+    picture += _glow(frame, shining)
     frame.reflect(picture, 0.35 + 0.4 * frame.street.weather.wet)
     return _develop(frame, picture, noise=1.2)
 
@@ -188,27 +194,27 @@ def _lamplight(frame: StreetFrame) -> Floats:
     """Return the light that falls on each surface, 1 is daylight, 3 x H x W; worked out at half the size."""
     near = frame.place[:, ::2, ::2]
     lights = frame.street.lights
-    away = near[None] - lights[:, :3, None, None]
-    squared = np.einsum("lchw,lchw->lhw", away, away) / lights[:, 6, None, None] ** 2
-    share = 1 / (1 + squared) ** 2
+    points = near.reshape(3, -1)
+    squared = (lights[:, :3] ** 2).sum(axis=1)[:, None] + (points * points).sum(axis=0) - 2 * (lights[:, :3] @ points)
+    share = (1 / (1 + np.maximum(squared, 0) / lights[:, 6:7] ** 2) ** 2).reshape(-1, *near.shape[1:])
     small = np.tensordot(share, lights[:, 3:6], axes=(0, 0)) * np.float32(1.9)
     small += np.array((0.055, 0.065, 0.11), np.float32)
     return np.ascontiguousarray(cv2.resize(small, (frame.size, frame.size)).transpose(2, 0, 1))
 
 
-def _glow(frame: StreetFrame, emission: Floats) -> Floats:
+def _glow(frame: StreetFrame, shining: Bytes) -> Floats:
     """Return the glow in the air about lamps and lit things, 3 x H x W, worked out at a quarter of the size."""
     side = max(8, frame.size // 4)
-    small = cv2.resize(emission.transpose(1, 2, 0), (side, side), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(shining, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
     glow = 0.22 * cv2.GaussianBlur(small, (0, 0), side / 24) + 0.12 * cv2.GaussianBlur(small, (0, 0), side / 9)
-    lamps = frame.street.lights[: frame.street.halos]
+    lamps = frame.street.lights[frame.street.lights[:, 7] > 0]
     centres = frame.street.view.project(lamps[:, :3])
     grid = (np.arange(side, dtype=np.float32) + _HALF) / side
     reach = np.float32(0.32 * frame.street.view.focal) / lamps[:, 2] + np.float32(0.006)
     across = (grid - centres[:, :1]) / reach[:, None]
     down = (grid - centres[:, 1:]) / reach[:, None]
     halo = 1 / (1 + down[:, :, None] ** 2 + across[:, None, :] ** 2) ** np.float32(1.5)
-    glow += np.tensordot(halo, lamps[:, 3:6], axes=(0, 0)) * np.float32(120)
+    glow += np.tensordot(halo, lamps[:, 3:6] * lamps[:, 7:], axes=(0, 0)) * np.float32(120)
     return np.ascontiguousarray(cv2.resize(glow, (frame.size, frame.size)).transpose(2, 0, 1))
 
 

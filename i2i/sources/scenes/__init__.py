@@ -1,0 +1,141 @@
+"""The built-in world: random street scenes and towns, drawn on the spot, each as aligned pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from i2i.contracts import Count, ImageSpec, Natural
+from i2i.errors import UsageError, nearest
+from i2i.sources.scenes import street_view, town_view
+from i2i.sources.scenes.materials import CLASSES, PALETTE
+from i2i.sources.scenes.street import draw_street
+from i2i.sources.scenes.street_view import StreetFrame
+from i2i.sources.scenes.town import Town, draw_town
+
+if TYPE_CHECKING:
+    from i2i.contracts import Sample
+
+__all__ = ["CLASSES", "LAYERS", "PALETTE", "Scenes"]
+
+
+class _Scene:
+    """One scene, whose parts are drawn when a layer first needs them."""
+
+    def __init__(self, seed: int, index: int, size: int):
+        self.entropy = (seed, index)
+        self.size = size
+
+    @cached_property
+    def street(self) -> StreetFrame:
+        """The street, seen by who stands in it."""
+        return StreetFrame(draw_street(self._generator(0)), self.size)
+
+    @cached_property
+    def town(self) -> Town:
+        """The town from above."""
+        return draw_town(self._generator(1))
+
+    def _generator(self, stream: int) -> np.random.Generator:
+        return np.random.Generator(np.random.PCG64((*self.entropy, stream)))
+
+
+LAYERS: Mapping[str, Callable[[_Scene], np.ndarray]] = {
+    "day": lambda scene: street_view.day(scene.street),
+    "night": lambda scene: street_view.night(scene.street),
+    "labels": lambda scene: street_view.labels(scene.street),
+    "edges": lambda scene: street_view.edges(scene.street),
+    "aerial": lambda scene: town_view.aerial(scene.town, scene.size),
+    "map": lambda scene: town_view.plan(scene.town, scene.size),
+}
+_DEFAULTS = {"a": "day", "b": "night", "photo": "day", "label": "labels", **{layer: layer for layer in LAYERS}}
+
+
+class Scenes:
+    """Random scenes, C x H x W uint8, size x size pixels; scene i is the same for the same seed, in every process.
+
+    Layers of one street: `day` and `night` photos, `labels` (indices of CLASSES, or their PALETTE colours where the
+    task wants a picture) and `edges` (dark outlines on white). Layers of one town from above: `aerial` and `map`.
+    layers: which layer serves which picture of the task. Unless it says otherwise: a is day, b is night, photo is
+    day, label is labels, and a layer's own name is that layer.
+    """
+
+    def __init__(
+        self,
+        images: Mapping[str, ImageSpec],
+        *,
+        size: Count = 128,
+        count: Count = 1000,
+        seed: Natural = 0,
+        layers: dict[str, str] | None = None,
+    ):
+        self.size = size
+        self.count = count
+        self.seed = seed
+        self.images = dict(images)
+        self.layers = _assign(self.images, layers or {})
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int, /) -> Sample:
+        if not 0 <= index < self.count:
+            raise IndexError(f"scene {index} of {self.count}")
+        scene = _Scene(self.seed, index, self.size)
+        drawn = {layer: LAYERS[layer](scene) for layer in dict.fromkeys(self.layers.values())}
+        return {name: _converted(drawn[layer], layer, self.images[name]) for name, layer in self.layers.items()}
+
+    def describe(self, index: int, /) -> str:
+        """Return what reports call scene `index`."""
+        return f"scene {index} of seed {self.seed}"
+
+
+def _assign(images: Mapping[str, ImageSpec], chosen: Mapping[str, str]) -> dict[str, str]:
+    """Return the layer of every picture; raise UsageError where there is none that fits."""
+    for name in chosen:
+        if name not in images:
+            raise UsageError(
+                f"scenes: layers names a picture {name!r} that the task does not have."
+                f"{nearest(name, images)} It has: {', '.join(images)}."
+            )
+    return {name: _layer(name, spec, chosen.get(name)) for name, spec in images.items()}
+
+
+def _layer(name: str, spec: ImageSpec, chosen: str | None) -> str:
+    known = f"Layers: {', '.join(LAYERS)}."
+    if chosen is None and name not in _DEFAULTS:
+        raise UsageError(
+            f"scenes: no layer is known to serve the picture {name!r}.{nearest(name, _DEFAULTS)} "
+            f"Choose one, as in layers = {{ {name} = \"day\" }}. {known}"
+        )
+    layer = _DEFAULTS[name] if chosen is None else chosen
+    if layer not in LAYERS:
+        raise UsageError(f"scenes: layers.{name}: unknown layer {layer!r}.{nearest(layer, LAYERS)} {known}")
+    if spec.classes is not None and layer != "labels":
+        raise UsageError(
+            f"scenes: the picture {name!r} is a map of classes, which the layer {layer!r} is not. "
+            f'Choose layers = {{ {name} = "labels" }}.'
+        )
+    if spec.classes is not None and spec.classes < len(CLASSES):
+        raise UsageError(
+            f"scenes: the layer 'labels' has {len(CLASSES)} classes, and the task's picture {name!r} only "
+            f"{spec.classes}. Give the task at least {len(CLASSES)}."
+        )
+    if spec.channels not in (1, 3):
+        raise UsageError(f"scenes: the picture {name!r} has {spec.channels} channels; scenes are made with 1 or 3.")
+    return layer
+
+
+def _converted(picture: np.ndarray, layer: str, spec: ImageSpec) -> np.ndarray:
+    """Return a layer as the task wants it: class indices, grey or RGB, C x H x W uint8."""
+    if layer == "labels" and spec.classes is None:
+        picture = np.ascontiguousarray(np.array(PALETTE, np.uint8)[picture[0]].transpose(2, 0, 1))
+    if picture.shape[0] < spec.channels:
+        return np.repeat(picture, spec.channels, axis=0)
+    if picture.shape[0] > spec.channels:
+        return np.asarray(cv2.cvtColor(np.ascontiguousarray(picture.transpose(1, 2, 0)), cv2.COLOR_RGB2GRAY))[None]
+    return picture

@@ -1,0 +1,153 @@
+"""What stands in a run's directory: whole or not at all, checked when read, the two last states kept."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from i2i.checkpoint import Run, find_model, load_model, newest_run, save_model, write_json, writing
+from i2i.errors import DataError, ResourceError, UnsafeFileError, UsageError
+
+
+@pytest.fixture()
+def one(tmp_path: Path) -> Run:
+    run = Run.create(tmp_path / "runs", "day2night")
+    run.start(b"task = 'x'\r\n# kept\n", {"task": {"name": "x"}, "overrides": ["a=1"]})
+    return run
+
+
+def state(value: float) -> dict[str, torch.Tensor]:
+    return {"method/g.weight": torch.full((2, 3), value), "optimizer/g/0/step": torch.tensor(value)}
+
+
+def test_names_never_repeat(tmp_path: Path) -> None:
+    runs = {Run.create(tmp_path, "x").path for _ in range(5)}
+    assert len(runs) == 5
+
+
+def test_the_recipe_is_kept_byte_for_byte(one: Run) -> None:
+    assert one.recipe.read_bytes() == b"task = 'x'\r\n# kept\n"
+    assert one.overrides() == ["a=1"]
+
+
+def test_the_newest_state_comes_back_and_two_are_kept(one: Run) -> None:
+    for step in (10, 20, 30):
+        one.save_state(step, state(step))
+    step, tensors, warnings = one.load_state()
+    assert (step, warnings) == (30, [])
+    assert torch.equal(tensors["method/g.weight"], torch.full((2, 3), 30.0))
+    assert sorted(path.name for path in (one.path / "state").glob("*.safetensors")) == [
+        "000000020.safetensors",
+        "000000030.safetensors",
+    ]
+
+
+def test_saving_a_step_again_keeps_the_other(one: Run) -> None:
+    for step in (10, 20, 20):
+        one.save_state(step, state(step))
+    (one.path / "state" / "000000020.safetensors").unlink()
+    assert one.load_state()[0] == 10
+
+
+@pytest.mark.parametrize("harm", ["flip", "truncate", "remove", "empty"])
+def test_a_damaged_state_falls_back_and_says_so(one: Run, harm: str) -> None:
+    one.save_state(10, state(10))
+    one.save_state(20, state(20))
+    path = one.path / "state" / "000000020.safetensors"
+    data = bytearray(path.read_bytes())
+    if harm == "flip":
+        data[-3] ^= 1  # in a number: safetensors alone would load it in silence
+        path.write_bytes(data)
+    elif harm == "remove":
+        path.unlink()
+    else:
+        path.write_bytes(data[: len(data) // 2 if harm == "truncate" else 0])
+    step, tensors, warnings = one.load_state()
+    assert step == 10
+    assert tensors["optimizer/g/0/step"] == 10
+    assert len(warnings) == 1
+    assert "000000020.safetensors" in warnings[0]
+
+
+def test_no_whole_state_is_an_error(one: Run) -> None:
+    with pytest.raises(DataError, match="no whole training state"):
+        one.load_state()
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, {"old": 1})
+    with pytest.raises(RuntimeError), writing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    with pytest.raises(ResourceError, match="cannot be written"), writing(path) as temporary:
+        raise OSError(28, "No space left on device")
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResourceError, match="file"):
+        Run.create(tmp_path / "file", "x")
+
+
+def test_the_log_survives_a_torn_line_and_a_resume(one: Run) -> None:
+    for step in (1, 2, 3):
+        one.append_log({"step": step, "g/l1": 0.5})
+    with one.log.open("a") as file:
+        file.write('{"step": 4, "g')
+    assert [entry["step"] for entry in one.read_log()] == [1, 2, 3]
+    one.cut_log(2)
+    assert [entry["step"] for entry in one.read_log()] == [1, 2]
+
+
+def test_a_model_folder_is_checked_when_read(tmp_path: Path) -> None:
+    save_model(tmp_path / "model", {"task": {"name": "paired"}}, {"w": torch.ones(3)})
+    description, weights = load_model(tmp_path / "model")
+    assert description["task"] == {"name": "paired"}
+    assert weights["w"].tolist() == [1, 1, 1]
+    path = tmp_path / "model" / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 64
+    path.write_bytes(data)
+    with pytest.raises(UnsafeFileError, match="is damaged: its sha256"):
+        load_model(tmp_path / "model")
+    (tmp_path / "model" / "model.json").write_text("{")
+    with pytest.raises(UnsafeFileError, match=r"model.json: is damaged"):
+        load_model(tmp_path / "model")
+
+
+def test_a_pickle_named_safetensors_is_refused(tmp_path: Path) -> None:
+    save_model(tmp_path, {}, {"w": torch.ones(3)})
+    torch.save({"w": torch.ones(3)}, tmp_path / "model.safetensors")
+    description = json.loads((tmp_path / "model.json").read_text())
+    del description["sha256"]
+    (tmp_path / "model.json").write_text(json.dumps(description))
+    with pytest.raises(UnsafeFileError, match="not a readable safetensors file"):
+        load_model(tmp_path)
+
+
+def test_the_newest_finished_run_is_found(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no finished run"):
+        newest_run(tmp_path)
+    first, second, third = (Run.create(tmp_path, name) for name in ("b", "a", "c"))
+    for run in (first, second, third):
+        run.start(b"", {})
+    with pytest.raises(UsageError, match=r"has not finished: i2i train --resume"):
+        newest_run(tmp_path)
+    import os
+
+    for run, when in ((first, 100), (second, 200)):
+        write_json(run.path / "result.json", {})
+        os.utime(run.path / "result.json", (when, when))
+    assert newest_run(tmp_path) == second
+
+
+def test_what_is_no_model_is_named_with_the_nearest(tmp_path: Path) -> None:
+    save_model(tmp_path / "day" / "model", {}, {})
+    assert find_model(tmp_path / "day") == tmp_path / "day" / "model"
+    assert find_model(tmp_path / "day" / "model") == tmp_path / "day" / "model"
+    with pytest.raises(UsageError, match=r"neither a run nor a model folder. Did you mean 'day'\?"):
+        find_model(tmp_path / "dayy")

@@ -1,0 +1,166 @@
+"""Recipes: every problem at once, each with its place, its value and the remedy; the texts are the product."""
+
+from pathlib import Path
+
+import pytest
+
+from i2i import build, recipe
+from i2i.errors import UsageError
+
+BAD = """task = "paird"
+[source]
+name = "scenes"
+siz = 64
+[[augment]]
+name = "RandomCrop"
+size = [
+  32,
+  32,
+]
+[[augment]]
+name = "RandomHorizontalFlip"
+p = "often"
+[method]
+name = "pix2pix"
+weight = "100"
+
+[method.generator]
+name = "unet"
+dept = 4
+depth = 0
+[method.discriminator]
+name = "pach"
+[optimizer]
+lr = -1
+[optimizer.d]
+betas = [0.5, 2]
+[trian]
+[train]
+steps = 3
+precision = "bf61"
+"""
+
+
+def problems(text: str, *overrides: str) -> list[str]:
+    with pytest.raises(UsageError) as caught:
+        recipe.parse(Path("bad.toml"), text.encode(), overrides)
+    return str(caught.value).splitlines()
+
+
+def test_all_problems_come_at_once_with_their_places() -> None:
+    found = problems(BAD)
+    expected = [
+        "bad.toml:1: task.name: unknown task 'paird'. Did you mean 'paired'? Known: ",
+        "bad.toml:4: source.siz: no such parameter. Did you mean 'size'? Known: ",
+        "bad.toml:12: augment.1.p: 'often' does not fit: input should be a valid number.",
+        "bad.toml:15: method.weight: '100' does not fit: input should be a valid number.",
+        "bad.toml:19: method.generator.dept: no such parameter. Did you mean 'depth'? Known: ",
+        "bad.toml:20: method.generator.depth: 0 does not fit: input should be greater than or equal to 1.",
+        "bad.toml:22: method.discriminator.name: unknown discriminator 'pach'. Did you mean 'patch'? Known: patch.",
+        "bad.toml:24: optimizer.lr: -1 does not fit: input should be greater than 0.",
+        "bad.toml:26: optimizer.d.betas: [0.5, 2] does not fit (item 2): input should be less than 1.",
+        "bad.toml:27: trian: no such table. Did you mean 'train'? Known: ",
+        "bad.toml:30: train.precision: 'bf61' does not fit: input should be 'auto', 'float32' or 'bf16'. "
+        "Did you mean 'bf16'?",
+    ]
+    assert len(found) == len(expected), "\n".join(found)
+    for line, start in zip(found, expected, strict=True):
+        assert line.startswith(start.replace("task.name", "task")) or line.startswith(start), line
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("task = ", "bad.toml:1: is not valid TOML"),
+        ("[train]\nsteps = 1", "bad.toml: 'task' is missing"),
+        ('task = "paired"\nsource = 3\ntrain.steps = 1', "bad.toml:2: source: expected the name of a source, or a table"),
+        ('task = "paired"\nsource = "folder"\ntrain.steps = 1', "bad.toml:2: source: 'root' is required and missing."),
+        ('task = "paired"\nsource = "scenes"', "bad.toml: train: set one of 'steps' and 'epochs'"),
+        ('task = "paired"\nsource = "scenes"\ntrain = { steps = 1, epochs = 1 }', "bad.toml:3: train: set one of"),
+        ('task = "paired"\nsource = "scenes"\naugment = "flip"\ntrain.steps = 1', "bad.toml:3: augment: expected a list"),
+        ('task = { nam = "paired" }\nsource = "scenes"\ntrain.steps = 1', "bad.toml:1: task: 'name' must say which task"),
+    ],
+)
+def test_one_problem_one_sentence(text: str, message: str) -> None:
+    found = problems(text)
+    assert len(found) == 1, found
+    assert found[0].startswith(message), found[0]
+
+
+def test_a_path_to_python_is_no_part() -> None:
+    text = 'task = "os:system"\nsource = "scenes"\ntrain.steps = 1'
+    assert problems(text)[0].startswith("bad.toml:1: task: unknown task 'os:system'.")
+
+
+def test_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_bytes(b"task = '\xff'")
+    with pytest.raises(UsageError, match="not UTF-8 text"):
+        recipe.read(path)
+
+
+def test_missing_file_names_the_nearest(tiny: Path) -> None:
+    with pytest.raises(UsageError, match=r"tinny.toml: cannot be read: .* Did you mean 'tiny.toml'\?"):
+        recipe.read(tiny.with_name("tinny.toml"))
+
+
+def test_overrides_are_checked_alike_and_named(tiny: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        recipe.read(tiny, ["method.wieght=3", "train.batch=none"])
+    assert str(caught.value).splitlines() == [
+        "--set method.wieght=3: method.wieght: no such parameter. Did you mean 'weight'? Known: generator, "
+        "discriminator, adversarial, reconstruction, weight, gan_weight, conditional.",
+        "--set train.batch=none: train.batch: 'none' does not fit: input should be a valid integer.",
+    ]
+
+
+@pytest.mark.parametrize("override", ["method", "=3", "a..b=1", "metrics.7=1", "train.steps.x=1"])
+def test_a_malformed_override_is_refused(tiny: Path, override: str) -> None:
+    with pytest.raises(UsageError, match=r"^--set "):
+        recipe.read(tiny, [override])
+
+
+def test_overrides_reach_everywhere(tiny: Path) -> None:
+    plan = recipe.read(
+        tiny,
+        [
+            "task=maps",
+            "task.to=aerial",
+            "method.generator.depth=2",
+            "method.adversarial=lsgan",
+            'source={name="scenes", size=48}',
+            'augment=[{name="RandomHorizontalFlip"}]',
+            "augment.0.p=1.0",
+            "optimizer.d.lr=1e-5",
+        ],
+    )
+    resolved = plan.resolved()
+    assert resolved["task"] == {"name": "maps", "to": "aerial"}
+    assert resolved["method"]["generator"]["depth"] == 2
+    assert resolved["method"]["adversarial"]["name"] == "lsgan"
+    assert resolved["source"]["size"] == 48
+    assert resolved["augment"][0]["p"] == 1.0
+    assert plan.optimizer_of("d").lr == 1e-5
+    assert plan.optimizer_of("g").lr == 2e-4
+    assert plan.optimizer_of("d").betas == (0.5, 0.999)
+
+
+def test_a_resolved_part_builds_itself_again(tiny: Path) -> None:
+    method = recipe.read(tiny).resolved()["method"]
+    found: list[build.Problem] = []
+    again = build.build("methods", method, ("method",), found)
+    assert not found
+    assert again is not None
+    assert build.describe("methods", again) == method
+    assert method["generator"]["width"] == 4
+    assert method["reconstruction"]["name"] == "l1"
+
+
+def test_lines_survive_multi_line_values() -> None:
+    lines = recipe.Lines('a = """\n[x]\nb = 1\n"""\nc = [\n  1, # ]\n  "]",\n]\n[[t]]\nk = 1\n[[t]]\nk = 2\n[t.u]\nv = 3\n')
+    assert lines.of(("c",)) == 5
+    assert lines.of(("x",)) is None
+    assert lines.of(("t", 0, "k")) == 10
+    assert lines.of(("t", 1, "k")) == 12
+    assert lines.of(("t", 1, "u", "v")) == 14
+    assert lines.of(("t", 1, "u", "unknown")) == 13
