@@ -38,6 +38,7 @@ def build(kind: str, value: object, path: Path, problems: list[Problem], default
 
     default: the part that a table without `name` means.
     """
+    at_name = path if isinstance(value, str) else (*path, "name")
     if isinstance(value, str):
         value = {"name": value}
     if not isinstance(value, Mapping):
@@ -47,12 +48,12 @@ def build(kind: str, value: object, path: Path, problems: list[Problem], default
     name = value.get("name", default and _name(kind, default))
     if not isinstance(name, str):
         message = f"'name' must say which {plugins.singular(kind)} it is. Known: {', '.join(plugins.names(kind))}."
-        problems.append(Problem((*path, "name") if "name" in value else path, message))
+        problems.append(Problem(at_name if "name" in value else path, message))
         return None
     try:
         part = plugins.load(kind, name)
     except PluginError as error:
-        problems.append(Problem((*path, "name") if "name" in value else path, str(error)))
+        problems.append(Problem(at_name if "name" in value else path, str(error)))
         return None
     table = {key: item for key, item in value.items() if key != "name"}
     before = len(problems)
@@ -96,7 +97,7 @@ def choices(part: Part, supplied: int) -> dict[str, inspect.Parameter]:
 
 
 def _hints(part: Part) -> dict[str, Any]:
-    function = part.__init__ if inspect.isclass(part) else part  # type: ignore[misc]
+    function = part.__init__ if inspect.isclass(part) else part
     try:
         return typing.get_type_hints(function, include_extras=True)
     except (NameError, TypeError, AttributeError):

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from i2i.compose import Pipeline, make
+from i2i.compose import Pipeline, make, rehearse
 from i2i.contracts import Batch
-from i2i.data import fixed
 from i2i.engine import GENERATOR, pick_device, pick_precision
 from i2i.train import length
 
@@ -39,9 +38,7 @@ class Summary:
 def summarise(pipeline: Pipeline, device: str = "auto") -> Summary:
     """Compose one batch on the CPU and measure a step without computing it."""
     settings, samples = pipeline.recipe.train, pipeline.samples
-    count = min(settings.batch, 2, len(samples))
-    raw = fixed(samples, list(range(count)), torch.device("cpu"))
-    batch = pipeline.task.batch(pipeline.augment(raw))
+    raw, batch = rehearse(pipeline)
     where = pick_device(device)
     precision = pick_precision(settings.precision, where)
     return Summary(

@@ -13,9 +13,9 @@ from i2i import build, images
 from i2i.augment import DeviceAugment, HostPrepare
 from i2i.build import Part, Problem
 from i2i.contracts import Batch, Images, Task
-from i2i.data import Samples
+from i2i.data import Samples, fixed
 from i2i.engine import GENERATOR, autocast
-from i2i.errors import I2IError, PluginError, UnsafeFileError, UsageError, nearest
+from i2i.errors import DataError, I2IError, PluginError, UnsafeFileError, UsageError, nearest
 from i2i.recipe import Data, Recipe
 
 
@@ -46,6 +46,26 @@ def compose(recipe: Recipe) -> Pipeline:
             [Problem(("optimizer", n), text.format(nearest(n, players), ", ".join(players))) for n in unknown]
         )
     return Pipeline(recipe, task, method, samples, held_out, augment)
+
+
+def rehearse(pipeline: Pipeline) -> tuple[Images, Batch]:
+    """Make a first batch on the CPU as training will: (the source's pictures, the batch).
+
+    DataError when its sides do not divide by the generator's `multiple`: found here, before a run is begun.
+    """
+    count = min(pipeline.recipe.train.batch, 2, len(pipeline.samples))
+    pictures = fixed(pipeline.samples, list(range(count)), torch.device("cpu"))
+    with torch.random.fork_rng(devices=[]):
+        batch = pipeline.task.batch(pipeline.augment(pictures))
+    multiple, (height, width) = multiple_of(pipeline.method), batch.a.shape[2:]
+    if height % multiple or width % multiple:
+        near = [max(multiple, round(side / multiple) * multiple) for side in (height, width)]
+        raise DataError(
+            f"training pictures are {width}x{height} pixels, but this generator needs sides that divide by {multiple}: "
+            f'choose one of less depth, or bring them to {near[1]}x{near[0]}: [[source.prepare]] name = "RandomCrop" '
+            f"(or Resize), height = {near[0]}, width = {near[1]}."
+        )
+    return pictures, batch
 
 
 def make(part: Part, *supplied: Any) -> Any:

@@ -73,7 +73,11 @@ def pick_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise UsageError(f"--device {name}: no such device. Known: auto, cpu, cuda, cuda:1, mps.") from error
-    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
+    there: dict[str, Callable[[], bool]] = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+        "cpu": lambda: True,
+    }
     if device.type not in there:
         raise UsageError(f"--device {name}: no such device.{nearest(name, there)} Known: auto, cpu, cuda, cuda:1, mps.")
     if not there[device.type]() or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
@@ -234,7 +238,8 @@ def _turns(training: Training, batch: Batch) -> dict[str, Tensor]:
             )
         parameters, optimizer = training.players[player], training.optimizers[player]
         # `inputs` keeps gradients out of the other players: a fifth of the step's time, and no requires_grad to toggle.
-        torch.stack([loss.float() for loss in losses.values()]).sum().backward(inputs=parameters)
+        total = torch.stack([loss.float() for loss in losses.values()]).sum()
+        torch.autograd.backward(total, inputs=parameters)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         terms |= {f"{player}/{name}": loss.detach() for name, loss in losses.items()}

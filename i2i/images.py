@@ -94,7 +94,7 @@ def read(path: Path | str, *, channels: int | None = None) -> Picture:
     """Read a picture strictly: one that is truncated, damaged or not understood is a DataError.
 
     channels: 1 for luma, 3 for RGB, None as the file is. EXIF orientation is applied, 16 bits stay 16, palettes and
-    CMYK become RGB, 1-bit becomes 0 or 255. In a PNG no damage goes unseen; JPEG, BMP and TIFF hold no checksum, so
+    CMYK become RGB, 1-bit becomes 0 or 255. In a PNG no damage goes unseen; the other formats hold no checksum, so
     there a flipped bit inside the pixels does.
     """
     with _reading(path), _identified(path) as (file, image):
@@ -385,7 +385,7 @@ def _decode_png(file: BinaryIO, image: PngImageFile) -> tuple[np.ndarray, np.nda
     key = image.info.get("transparency")
     if kind == 0 and isinstance(key, int):  # the one grey value that is transparent: OpenCV drops it
         peak = np.iinfo(array.dtype).max
-        scaled = key if depth >= 8 or image.mode == "1" else key * (peak // (2**depth - 1))
+        scaled = key if depth >= 8 else min(key * (peak // (2**depth - 1)), peak)
         alpha = np.where(array == scaled, 0, peak).astype(array.dtype)
     return color, alpha
 

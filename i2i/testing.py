@@ -250,7 +250,7 @@ def method_moves_one_player_a_turn(part: Part) -> None:
         for name, value in terms.items():
             assert value.ndim == 0 and value.isfinite(), f"{player}/{name} is not a finite scalar"
         parameters = [p for p in children[player].parameters() if p.requires_grad]
-        torch.stack(list(terms.values())).sum().backward(inputs=parameters)
+        torch.autograd.backward(torch.stack(list(terms.values())).sum(), inputs=parameters)
         _all_have_gradients(children[player])
         others = [n for n, p in method.named_parameters() if p.grad is not None and not n.startswith(f"{player}.")]
         assert not others, f"{player}'s turn leaves a gradient in {others[0]}"

@@ -17,7 +17,7 @@ import torch
 
 from i2i import images, recipe
 from i2i.checkpoint import Run, read_json, slug, versions, write_json
-from i2i.compose import Pipeline, compose, forward, make, shown, with_mask
+from i2i.compose import Pipeline, compose, forward, make, rehearse, shown, with_mask
 from i2i.contracts import Batch, Tracker
 from i2i.data import Samples, auto_workers, fixed, stream
 from i2i.engine import GENERATOR, Averages, Training, fit, pick_device, pick_precision
@@ -26,7 +26,6 @@ from i2i.evaluate import evaluate
 from i2i.plugins import used
 from i2i.recipe import Recipe
 from i2i.report import write_report
-
 
 GENERATOR_NOTE = (
     "The generator's terms. The reconstruction falls quickly, then slowly; the adversarial term rises when the "
@@ -72,6 +71,7 @@ def start(plan: Recipe, *, runs: Path, device: str, display: Display) -> Run:
     """Train a recipe from its beginning in a new directory below `runs`; return the finished run."""
     where = pick_device(device)
     pipeline = compose(plan)
+    rehearse(pipeline)
     run = Run.create(runs, slug(plan.name))
     resolved = {"overrides": plan.overrides, "versions": versions(), "packages": used(), **plan.resolved()}
     run.start(plan.text, resolved)
@@ -258,10 +258,10 @@ def sample_row(
         fake = task.decode(forward(method, batch.a, precision), with_mask(pictures, batch))
     palette = getattr(task, "palette", None)
     three = (shown(batch.a), fake, pictures[task.target])
-    return [coloured(picture[0], palette) for picture in three]
+    return [in_colour(picture[0], palette) for picture in three]
 
 
-def coloured(picture: torch.Tensor, palette: list[tuple[int, int, int]] | None) -> np.ndarray:
+def in_colour(picture: torch.Tensor, palette: list[tuple[int, int, int]] | None) -> np.ndarray:
     """Return a picture or class map C × H × W as H × W × 3, uint8."""
     if picture.is_floating_point():
         pixels = images.to_pixels(picture)
@@ -269,7 +269,8 @@ def coloured(picture: torch.Tensor, palette: list[tuple[int, int, int]] | None) 
     table = np.zeros((256, 3), dtype=np.uint8)
     if palette:
         table[: len(palette)] = palette
-    return table[picture[0].clamp(0, 255).cpu().numpy()]
+    coloured: np.ndarray = table[picture[0].clamp(0, 255).cpu().numpy()]
+    return coloured
 
 
 def _finish(session: Session) -> None:

@@ -64,15 +64,15 @@ class Translator:
 
     def translate_picture(self, picture: images.Picture, mask: np.ndarray | None = None) -> np.ndarray:
         """Translate a picture as read from a file; return H × W × C of the same depth, or H × W × 1 class indices."""
-        hole = None
+        holes = None
         if self.wants_mask:
             hole = mask if mask is not None else _hole(picture.alpha)
             if hole is None:
                 raise DataError("has no hole to fill: erase it to transparent, or give --mask FOLDER.")
             if hole.shape[:2] != picture.pixels.shape[:2]:
                 raise DataError(f"its mask is of another size: {hole.shape[:2]} and {picture.pixels.shape[:2]} (H, W).")
-            hole = torch.from_numpy(np.ascontiguousarray(hole, dtype=np.float32))[None, None]
-        output = self._run(self._pictures(images.to_tensor(picture.pixels), hole))
+            holes = torch.from_numpy(np.ascontiguousarray(hole, dtype=np.float32))[None, None]
+        output = self._run(self._pictures(images.to_tensor(picture.pixels), holes))
         if not output.is_floating_point():
             return output[0, 0, :, :, None].cpu().numpy().astype(np.uint8 if output.max() < 256 else np.uint16)
         return images.to_pixels(output, bits=16 if picture.pixels.dtype == np.uint16 else 8)
@@ -97,7 +97,7 @@ class Translator:
             raise DataError(f"expected an array H x W x C or H x W, not {image.ndim} dimensions.")
         if pixels.dtype not in (np.uint8, np.uint16) and not np.issubdtype(pixels.dtype, np.floating):
             raise DataError(f"expected uint8, uint16 or float in [0, 1], not {pixels.dtype}.")
-        picture = images.Picture(images.as_channels(pixels, self.channels), None, None)
+        picture = images.Picture(pixels, None, None).to_channels(self.channels)
         hole = None if mask is None else np.asarray(mask, dtype=np.float32)
         if np.issubdtype(pixels.dtype, np.floating):
             x = torch.from_numpy(np.ascontiguousarray(picture.pixels, dtype=np.float32)).permute(2, 0, 1)
@@ -110,7 +110,10 @@ class Translator:
     def _pil(self, image: Any, mask: Any) -> Any:
         from PIL import Image
 
-        picture = images.from_pil(image, channels=self.channels)
+        deep = image.mode.startswith("I;16")
+        pixels = np.asarray(image if deep else image.convert("RGB"))
+        alpha = np.asarray(image.convert("RGBA").getchannel("A")) if image.has_transparency_data else None
+        picture = images.Picture(pixels[:, :, None] if deep else pixels, alpha, None).to_channels(self.channels)
         output = self.translate_picture(picture, None if mask is None else np.asarray(mask, dtype=np.float32))
         result = Image.fromarray(output[:, :, 0] if output.shape[2] == 1 else output)
         if palette := getattr(self.task, "palette", None):
@@ -197,10 +200,9 @@ def _translate_file(translator: Translator, item: Item, masks: Callable[[Path], 
     except DataError as error:
         raise DataError(f"{item.source}: {error}") from error
     palette = getattr(translator.task, "palette", None)
-    if picture.alpha is not None and not translator.wants_mask and palette is None:
-        images.write(item.target, pixels, alpha=picture.alpha, icc=picture.icc, overwrite=True)
-    else:
-        images.write(item.target, pixels, icc=None if palette else picture.icc, palette=palette, overwrite=True)
+    alpha = None if translator.wants_mask or palette else picture.alpha
+    icc = picture.icc if pixels.shape[2] == picture.pixels.shape[2] and not palette else None
+    images.write(item.target, pixels, alpha=alpha, icc=icc, palette=palette, overwrite=True)
 
 
 def mask_finder(input_dir: Path, mask_dir: Path) -> Callable[[Path], Path]:

@@ -39,7 +39,7 @@ precision = "float32"
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     """A recipe that trains in a second."""
     path = tmp_path / "tiny.toml"
@@ -50,7 +50,7 @@ def tiny(tmp_path: Path) -> Path:
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture()
+@pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Call the command line as `main` does: (exit code, stdout, stderr)."""
     from i2i import cli

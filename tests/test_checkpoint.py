@@ -10,7 +10,7 @@ from i2i.checkpoint import Run, find_model, load_model, newest_run, save_model, 
 from i2i.errors import DataError, ResourceError, UnsafeFileError, UsageError
 
 
-@pytest.fixture()
+@pytest.fixture
 def one(tmp_path: Path) -> Run:
     run = Run.create(tmp_path / "runs", "day2night")
     run.start(b"task = 'x'\r\n# kept\n", {"task": {"name": "x"}, "overrides": ["a=1"]})
@@ -78,11 +78,16 @@ def test_no_whole_state_is_an_error(one: Run) -> None:
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_json(path, {"old": 1})
-    with pytest.raises(RuntimeError), writing(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
-    with pytest.raises(ResourceError, match="cannot be written"), writing(path) as temporary:
-        raise OSError(28, "No space left on device")
+
+    def fail(error: Exception) -> None:
+        with writing(path) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(RuntimeError):
+        fail(RuntimeError())
+    with pytest.raises(ResourceError, match="cannot be written: No space left"):
+        fail(OSError(28, "No space left on device"))
     assert json.loads(path.read_text()) == {"old": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
 

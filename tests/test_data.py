@@ -85,7 +85,9 @@ def test_a_class_out_of_range_is_found_on_the_host() -> None:
     assert not isinstance(samples[0, 0], I2IError)
     error = samples[3, 0]
     assert isinstance(error, DataError)
-    assert str(error).startswith("street-3.png: 'label' has class 7 at row 2, column 1, but the task has classes 0 to 4")
+    assert str(error).startswith(
+        "street-3.png: 'label' has class 7 at row 2, column 1, but the task has classes 0 to 4"
+    )
 
 
 def test_wrong_channels_are_the_sources_fault() -> None:

@@ -12,7 +12,7 @@ from i2i.errors import PluginError
 Install = Callable[..., Path]
 
 
-@pytest.fixture()
+@pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Put distributions into a folder on sys.path; the scan is made anew, and forgotten afterwards."""
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
@@ -87,7 +87,11 @@ def test_a_malformed_package_is_named_and_hides_no_other(install: Install, conte
 
 @pytest.mark.parametrize(
     ("code", "reason"),
-    [("import nothing_there", "ModuleNotFoundError"), ("raise SystemExit(3)", "SystemExit"), ("x = 1", "AttributeError")],
+    [
+        ("import nothing_there", "ModuleNotFoundError"),
+        ("raise SystemExit(3)", "SystemExit"),
+        ("x = 1", "AttributeError"),
+    ],
 )
 def test_a_part_that_cannot_be_imported_names_its_package(install: Install, code: str, reason: str) -> None:
     install("acme", "[i2i.losses]\nbad = acme_bad:Loss\n", acme_bad=code)

@@ -50,35 +50,45 @@ def problems(text: str, *overrides: str) -> list[str]:
 def test_all_problems_come_at_once_with_their_places() -> None:
     found = problems(BAD)
     expected = [
-        "bad.toml:1: task.name: unknown task 'paird'. Did you mean 'paired'? Known: ",
+        "bad.toml:1: task: unknown task 'paird'. Did you mean 'paired'? Known: ",
         "bad.toml:4: source.siz: no such parameter. Did you mean 'size'? Known: ",
-        "bad.toml:12: augment.1.p: 'often' does not fit: input should be a valid number.",
-        "bad.toml:15: method.weight: '100' does not fit: input should be a valid number.",
-        "bad.toml:19: method.generator.dept: no such parameter. Did you mean 'depth'? Known: ",
-        "bad.toml:20: method.generator.depth: 0 does not fit: input should be greater than or equal to 1.",
-        "bad.toml:22: method.discriminator.name: unknown discriminator 'pach'. Did you mean 'patch'? Known: patch.",
-        "bad.toml:24: optimizer.lr: -1 does not fit: input should be greater than 0.",
-        "bad.toml:26: optimizer.d.betas: [0.5, 2] does not fit (item 2): input should be less than 1.",
-        "bad.toml:27: trian: no such table. Did you mean 'train'? Known: ",
-        "bad.toml:30: train.precision: 'bf61' does not fit: input should be 'auto', 'float32' or 'bf16'. "
+        "bad.toml:13: augment.1.p: 'often' does not fit: input should be a valid number.",
+        "bad.toml:16: method.weight: '100' does not fit: input should be a valid number.",
+        "bad.toml:20: method.generator.dept: no such parameter. Did you mean 'depth'? Known: ",
+        "bad.toml:21: method.generator.depth: 0 does not fit: input should be greater than or equal to 1.",
+        "bad.toml:23: method.discriminator.name: unknown discriminator 'pach'. Did you mean 'patch'? Known: patch.",
+        "bad.toml:25: optimizer.lr: -1 does not fit: input should be greater than 0.",
+        "bad.toml:27: optimizer.d.betas: [0.5, 2] does not fit (item 2): input should be less than 1.",
+        "bad.toml:28: trian: no such table. Did you mean 'train'? Known: ",
+        "bad.toml:31: train.precision: 'bf61' does not fit: input should be 'auto', 'float32' or 'bf16'. "
         "Did you mean 'bf16'?",
     ]
     assert len(found) == len(expected), "\n".join(found)
     for line, start in zip(found, expected, strict=True):
-        assert line.startswith(start.replace("task.name", "task")) or line.startswith(start), line
+        assert line.startswith(start), line
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("task = ", "bad.toml:1: is not valid TOML"),
-        ("[train]\nsteps = 1", "bad.toml: 'task' is missing"),
-        ('task = "paired"\nsource = 3\ntrain.steps = 1', "bad.toml:2: source: expected the name of a source, or a table"),
+        ("task = ", "bad.toml: is not valid TOML: Invalid value (at end of document)"),
+        ('task = "paired"\nsource = x', "bad.toml:2: is not valid TOML"),
+        ('source = "scenes"\n[train]\nsteps = 1', "bad.toml: 'task' is missing"),
+        (
+            'task = "paired"\nsource = 3\ntrain.steps = 1',
+            "bad.toml:2: source: expected the name of a source, or a table",
+        ),
         ('task = "paired"\nsource = "folder"\ntrain.steps = 1', "bad.toml:2: source: 'root' is required and missing."),
         ('task = "paired"\nsource = "scenes"', "bad.toml: train: set one of 'steps' and 'epochs'"),
         ('task = "paired"\nsource = "scenes"\ntrain = { steps = 1, epochs = 1 }', "bad.toml:3: train: set one of"),
-        ('task = "paired"\nsource = "scenes"\naugment = "flip"\ntrain.steps = 1', "bad.toml:3: augment: expected a list"),
-        ('task = { nam = "paired" }\nsource = "scenes"\ntrain.steps = 1', "bad.toml:1: task: 'name' must say which task"),
+        (
+            'task = "paired"\nsource = "scenes"\naugment = "flip"\ntrain.steps = 1',
+            "bad.toml:3: augment: expected a list",
+        ),
+        (
+            'task = { nam = "paired" }\nsource = "scenes"\ntrain.steps = 1',
+            "bad.toml:1: task: 'name' must say which task",
+        ),
     ],
 )
 def test_one_problem_one_sentence(text: str, message: str) -> None:
@@ -157,7 +167,9 @@ def test_a_resolved_part_builds_itself_again(tiny: Path) -> None:
 
 
 def test_lines_survive_multi_line_values() -> None:
-    lines = recipe.Lines('a = """\n[x]\nb = 1\n"""\nc = [\n  1, # ]\n  "]",\n]\n[[t]]\nk = 1\n[[t]]\nk = 2\n[t.u]\nv = 3\n')
+    lines = recipe.Lines(
+        'a = """\n[x]\nb = 1\n"""\nc = [\n  1, # ]\n  "]",\n]\n[[t]]\nk = 1\n[[t]]\nk = 2\n[t.u]\nv = 3\n'
+    )
     assert lines.of(("c",)) == 5
     assert lines.of(("x",)) is None
     assert lines.of(("t", 0, "k")) == 10

@@ -110,7 +110,7 @@ def _layer(name: str, spec: ImageSpec, chosen: str | None) -> str:
     if chosen is None and name not in _DEFAULTS:
         raise UsageError(
             f"scenes: no layer is known to serve the picture {name!r}.{nearest(name, _DEFAULTS)} "
-            f"Choose one, as in layers = {{ {name} = \"day\" }}. {known}"
+            f'Choose one, as in layers = {{ {name} = "day" }}. {known}'
         )
     layer = _DEFAULTS[name] if chosen is None else chosen
     if layer not in LAYERS:

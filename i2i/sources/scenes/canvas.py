@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -18,16 +18,19 @@ OVERSAMPLING = 2  # drawn twice as large and averaged: cheaper and cleaner at se
 BACKDROP = 1e6
 BLACK: Colour = (0, 0, 0)
 _FRACTION_BITS = 4
-_SMALLEST = 0.6  # oversampled pixels; a polygon of less area would still mark a whole pixel
+_SMALLEST = 0.9  # oversampled pixels; a polygon of less area would still mark a whole pixel
 
 
-@dataclass
 class Shapes:
     """Polygons; the nearer cover the farther, and of two at the same depth the later covers the earlier."""
 
-    _corners: list[Floats] = field(default_factory=list)
-    _sides: list[tuple[int, int]] = field(default_factory=list)
-    _paints: list[Floats] = field(default_factory=lambda: [np.zeros((1, 9), np.float32)])
+    def __init__(self) -> None:
+        self._corners: list[Floats] = []
+        self._sizes: list[tuple[int, int]] = []
+        # Red, green, blue, shade, another red, green, blue, material, depth. What is not the same for a whole group is
+        # written over it later: a group in one paint, as most are, costs no array.
+        self._paints: list[tuple[float, ...]] = []
+        self._varied: list[tuple[int, slice, Floats]] = []
 
     def add(
         self,
@@ -44,43 +47,66 @@ class Shapes:
         colour, other: what the two pictures of a scene show there. shade: a fraction 0 ... 1 that is averaged like a
         colour. material: 0 ... 255, never averaged. depth: how far away.
         """
-        paint = np.empty((len(corners), 9), np.float32)
-        paint[:, :3], paint[:, 3], paint[:, 4:7] = colour, shade, other
-        paint[:, 7], paint[:, 8] = material, depth
+        paint: list[float] = []
+        for value, width in ((colour, 3), (shade, 1), (other, 3), (material, 1), (depth, 1)):
+            if isinstance(value, np.ndarray):
+                columns = slice(len(paint), len(paint) + width)
+                self._varied.append((len(self._sizes), columns, value.reshape(-1, width)))
+                paint += (0,) * width
+            elif isinstance(value, tuple):
+                paint += value
+            else:
+                paint.append(value)
+        self._paints.append(tuple(paint))
+        self._sizes.append(corners.shape[:2])
         self._corners.append(corners.reshape(-1, corners.shape[2]))
-        self._sides.append(corners.shape[:2])
-        self._paints.append(paint)
 
     def points(self) -> Floats:
         """Return every corner, M x D, to be projected to the picture."""
         return np.concatenate(self._corners)
 
+    def _table(self, counts: npt.NDArray[np.intp]) -> Floats:
+        """Return the paint of every polygon, P x 9."""
+        table = np.repeat(np.array(self._paints, np.float32), counts, axis=0)
+        ends = np.cumsum(counts).tolist()
+        for group, columns, values in self._varied:
+            table[ends[group] - len(values) : ends[group], columns] = values
+        return table
+
     def raster(self, points: Floats, size: int) -> Paints:
-        """Draw at M x 2 projected corners in picture units: (0, 0) is the upper left corner, (1, 1) the lower right."""
+        """Draw at 2 x M projected corners in picture units: (0, 0) is the upper left corner, (1, 1) the lower right."""
         side = size * OVERSAMPLING
         scale = np.float32(side << _FRACTION_BITS)
-        pixels = np.clip(np.rint(points * scale - (1 << _FRACTION_BITS) / 2), -8 * scale, 9 * scale).astype(np.int32)
-        sides = np.repeat(np.array([k for _, k in self._sides]), np.array([n for n, _ in self._sides]))
+        fixed = points * scale
+        fixed -= (1 << _FRACTION_BITS) / 2
+        np.clip(fixed, -8 * scale, 9 * scale, out=fixed)
+        counts, corners = np.array(self._sizes).T
+        sides = np.repeat(corners, counts)
         ends = np.cumsum(sides)
-        starts = ends - sides
-        paints = np.concatenate(self._paints)
-        shown = _shown(pixels, starts, int(scale))
-        order = np.argsort(-paints[1:, 8], kind="stable")
-        order = order[shown[order]]
+        table = self._table(counts)
+        shown = np.flatnonzero(_shown(fixed, ends, sides, float(scale)))
+        order = shown[np.argsort(-table[:, 8][shown], kind="stable")]
+        pixels = fixed.T.astype(np.int32, order="C")
         index = np.zeros((side, side), np.uint16)
         fill, line = cv2.fillConvexPoly, cv2.LINE_8
-        for number, start, end in zip((order + 1).tolist(), starts[order].tolist(), ends[order].tolist(), strict=True):
-            fill(index, pixels[start:end], number, line, _FRACTION_BITS)
-        paints[:, 3] *= 255
-        return Paints(index.astype(np.intp), np.clip(paints[:, :8], 0, 255).astype(np.uint8))
+        last = ends[order]
+        for polygon, start, end in zip(order.tolist(), (last - sides[order]).tolist(), last.tolist(), strict=True):
+            fill(index, pixels[start:end], polygon + 1, line, _FRACTION_BITS)
+        table[:, 3] *= 255
+        paints = np.zeros((len(table) + 1, 8), np.uint8)
+        paints[1:] = np.clip(table[:, :8], 0, 255)
+        return Paints(index.astype(np.intp), paints)
 
 
-def _shown(pixels: npt.NDArray[np.int32], starts: npt.NDArray[np.intp], limit: int) -> npt.NDArray[np.bool_]:
-    low = np.minimum.reduceat(pixels, starts)
-    high = np.maximum.reduceat(pixels, starts)
-    extent = (high - low).astype(np.float32)
-    large = extent[:, 0] * extent[:, 1] > _SMALLEST * (1 << _FRACTION_BITS) ** 2
-    return np.asarray((high > 0).all(axis=1) & (low < limit).all(axis=1) & large)
+def _shown(
+    fixed: Floats, ends: npt.NDArray[np.intp], sides: npt.NDArray[np.intp], limit: float
+) -> npt.NDArray[np.bool_]:
+    """Return which polygons reach into the picture and are not too small, judged by four of their corners."""
+    (a, b, c, d) = (fixed[:, ends - 1 - sides * quarter // 4] for quarter in range(4))
+    low, high = np.minimum(np.minimum(a, b), np.minimum(c, d)), np.maximum(np.maximum(a, b), np.maximum(c, d))
+    extent = high - low
+    inside = (high > 0) & (low < limit)
+    return np.asarray(inside[0] & inside[1] & (extent[0] * extent[1] > _SMALLEST * (1 << _FRACTION_BITS) ** 2))
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,9 @@ BLINDS = palette((0, 0, 0), (236, 216, 168), (206, 120, 72), (240, 240, 236), (1
 BLIND_LIGHTS = palette((8, 10, 16), (255, 196, 104), (244, 132, 58), (255, 232, 184), (128, 176, 236))
 STOREYS, BAYS = 8, 6  # at most, the ground floor included
 # Metres; what is farther is thinner than a pixel, and every polygon costs a microsecond.
-DETAIL_END = 26.0  # mullions and sills
-FRAME_END = 48.0  # frames, ground floors, and glass beside a blind
+DETAIL_END = 20.0  # mullions and sills
+FRAME_END = 40.0  # frames, ground floors, and glass beside a blind
+WINDOW_END = 70.0
 WIDTHS = 16
 
 
@@ -171,6 +172,7 @@ def _windows(shapes: Shapes, rng: np.random.Generator, b: Buildings) -> None:
     tall = b.storey * (0.48 + 0.16 * chance[1])
     level, bay = np.arange(STOREYS, dtype=np.float32)[:, None], np.arange(BAYS, dtype=np.float32)
     exists = (bay < b.bays[:, None, None]) & (level <= b.floors[:, None, None])
+    exists &= (b.near < WINDOW_END)[:, None, None]
     at_ground = (level == 0) & (b.shop | (b.near > FRAME_END))[:, None, None]
     exists &= ~at_ground & ~((level == 0) & (bay == b.door[:, None, None]))
     owner, storey, column = np.nonzero(exists)

@@ -29,11 +29,12 @@ class View:
     horizon: float
 
     def project(self, points: Floats) -> Floats:
-        """Return M x 3 metres as M x 2 in picture units (x right, y down, 0 ... 1)."""
-        projected = np.empty((len(points), 2), np.float32)
-        scale = np.float32(self.focal) / np.maximum(points[:, 2], np.float32(NEAREST))
-        projected[:, 0] = points[:, 0] * scale + np.float32(self.vanish)
-        projected[:, 1] = (np.float32(self.eye) - points[:, 1]) * scale + np.float32(self.horizon)
+        """Return M x 3 metres as 2 x M in picture units (x right, y down, 0 ... 1)."""
+        x, y, z = points.T
+        scale = np.float32(self.focal) / np.maximum(z, np.float32(NEAREST))
+        projected = np.empty((2, len(points)), np.float32)
+        np.add(x * scale, np.float32(self.vanish), out=projected[0])
+        np.add((np.float32(self.eye) - y) * scale, np.float32(self.horizon), out=projected[1])
         return projected
 
 
@@ -148,12 +149,11 @@ def _ground(shapes: Shapes, rng: np.random.Generator, layout: Layout, weather: W
 def _skyline(shapes: Shapes, rng: np.random.Generator) -> None:
     """Draw the town behind the end of the street, a few of its windows lit."""
     for z, tone in ((170.0, 0.9), (130.0, 0.78)):
-        chance = rng.random((2, 25), np.float32)
-        x = np.arange(-150, 150, 12, dtype=np.float32) + 6 * chance[0]
+        chance = rng.random((2, 9), np.float32)
+        x = np.arange(-54, 54, 12, dtype=np.float32) + 6 * chance[0]
         tall = 6 + 22 * chance[1] ** 2
         shapes.add(across(x, x + 12, 0, tall, z), (150 * tone, 158 * tone, 172 * tone), Material.DISTANT, shade=0.3)
-    shown = slice(9, 17)
-    windows = across(x[shown] + 4, x[shown] + 6, 3, 0.7 * tall[shown], 130.0)
+    windows = across(x + 4, x + 6, 3, 0.7 * tall, 130.0)
     shapes.add(windows, (170, 164, 150), Material.DISTANT, other=(150, 110, 60))
 
 
@@ -191,13 +191,8 @@ def _furnish(
     facing, lit = kind == 0, kind < 2
     things.draw_cars(shapes, rng, x, z, sun, facing, lit)
     beams = np.stack([x, 0 * x + 0.7, z], axis=1)
-    shadows = [
-        _box_shadows(*lamps, 0.09, 0.0, 4.5, lean),
-        _box_shadows(*trees, 0.15, 0.0, 3.0, lean),
-        _crown_shadows(*trees, crowns, lean),
-        _box_shadows(*people, 0.22, 0.0, 1.6, lean),
-        _box_shadows(x, z, 0.9, 4.2, 1.1, lean),
-    ]
+    boxes = [(*lamps, 0.09, 0.0, 4.5), (*trees, 0.15, 0.0, 3.0), (*people, 0.22, 0.0, 1.6), (x, z, 0.9, 4.2, 1.1)]
+    shadows = [_box_shadows(boxes, lean), _crown_shadows(*trees, crowns, lean)]
     ahead, behind = np.float32((0, -0.2, -2.2)), np.float32((0, -0.2, -0.6))
     return shadows, [
         lights,
@@ -213,10 +208,12 @@ def _lights(places: Floats, colour: Colour, reach: float, glow: float) -> Floats
     return lights
 
 
-def _box_shadows(x: Floats, z: Floats, half: float, length: float, height: float, lean: tuple[float, float]) -> Floats:
-    """Return the shadows on the ground of boxes that begin at z, n x 6 x 3."""
-    outline = swept(x - half, x + half, z, z + length, 0 * x + lean[0] * height, 0 * x + lean[1] * height)
-    return _on_ground(outline)
+def _box_shadows(boxes: list[tuple[Floats, Floats, float, float, float]], lean: tuple[float, float]) -> Floats:
+    """Return the shadows on the ground of boxes, n x 6 x 3; by kind: x, nearest z, half the width, length, height."""
+    x, z = np.concatenate([box[0] for box in boxes]), np.concatenate([box[1] for box in boxes])
+    kinds = np.repeat(np.arange(len(boxes)), [len(box[0]) for box in boxes])
+    half, length, height = np.array([box[2:] for box in boxes], np.float32)[kinds].T
+    return _on_ground(swept(x - half, x + half, z, z + length, lean[0] * height, lean[1] * height))
 
 
 def _crown_shadows(x: Floats, z: Floats, radius: Floats, lean: tuple[float, float]) -> Floats:

@@ -14,7 +14,7 @@ LEVELS = 6  # each level halves the detail: a far surface samples a blurred tile
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
-Texels = npt.NDArray[np.int64]
+Texels = npt.NDArray[np.int32]
 
 
 class Texture(IntEnum):
@@ -67,17 +67,17 @@ def tile_number(texture: int, level: int) -> int:
     return (texture * LEVELS + level) * SIDE * SIDE
 
 
-@lru_cache(maxsize=4)
-def _photo_noise(size: int) -> Floats:
+@lru_cache(maxsize=8)
+def _photo_noise(size: int, strength: float) -> Floats:
     rng = np.random.Generator(np.random.PCG64(20171030))
     noise = rng.standard_normal((3, size + 64, size + 64), dtype=np.float32)
-    return 0.8 * noise + 0.6 * noise.mean(axis=0)
+    return np.asarray((0.8 * noise + 0.6 * noise.mean(axis=0)) * np.float32(strength), np.float32)
 
 
-def photo_noise(size: int, phase: tuple[int, int]) -> Floats:
-    """Return a window of a camera's noise, 3 x size x size, standard deviation about 1; phase in 0 ... 63."""
+def photo_noise(size: int, strength: float, phase: tuple[int, int]) -> Floats:
+    """Return a window of a camera's noise, 3 x size x size, of about that standard deviation; phase in 0 ... 63."""
     row, column = phase
-    return _photo_noise(size)[:, row : row + size, column : column + size]
+    return _photo_noise(size, strength)[:, row : row + size, column : column + size]
 
 
 def _noise(rng: np.random.Generator, sigma: float) -> Floats:

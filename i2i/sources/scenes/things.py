@@ -152,24 +152,34 @@ def draw_people(shapes: Shapes, rng: np.random.Generator, x: Floats, z: Floats, 
 
 # A tree's foliage, blob by blob, dark ones first: distance from the middle, size, how much above the middle, tone.
 _BLOBS = np.array(
-    [(0.6, 0.58, -0.16, 0.62)] * 5 + [(0.52, 0.44, 0.08, 0.92)] * 5 + [(0.4, 0.3, 0.36, 1.16)] * 4, np.float32
+    [(0.6, 0.58, -0.16, 0.62)] * 5 + [(0.52, 0.44, 0.08, 0.92)] * 5 + [(0.4, 0.3, 0.36, 1.16)] * 3, np.float32
 )
-_BLOB_TURN = np.concatenate([np.arange(5) / 5, np.arange(5) / 5 + 0.1, np.arange(4) / 4]).astype(np.float32)
+_TONES = _BLOBS[:, 3]
+
+
+def _crowns(count: int) -> Floats:
+    """Return crowns of radius 1 about (0, 0), count x blobs x k x 2; trees choose among them."""
+    rng = np.random.Generator(np.random.PCG64(20170330))
+    distance, size, rise, _ = _BLOBS.T
+    turn = 2 * np.pi * (np.arange(len(_BLOBS)) / 5 + rng.random((count, 1)))
+    middle = np.stack([distance * np.cos(turn), 0.8 * distance * np.sin(turn) + rise], axis=2)
+    ragged = size[:, None] * (0.78 + 0.44 * rng.random((count, len(_BLOBS), len(RING))))
+    return (middle[:, :, None] + ragged[..., None] * RING).astype(np.float32)
+
+
+_CROWNS = _crowns(32)
 
 
 def draw_trees(shapes: Shapes, rng: np.random.Generator, x: Floats, z: Floats, leaves: Floats, light: float) -> Floats:
     """Draw trees; return the radius of each crown in metres; its middle is at 2.6 m and three quarters of that."""
     count, blobs = len(x), len(_BLOBS)
-    radius = 1.5 + 0.9 * rng.random(count, np.float32)
+    chance = rng.random((2, count), np.float32)
+    radius = 1.5 + np.float32(0.9) * chance[0]
     shapes.add(across(x - 0.15, x + 0.15, 0, 2.6 + radius, z), (88, 72, 58), Material.TRUNK, shade=0.5 * light, depth=z)
-    distance, size, rise, tone = _BLOBS.T
-    turn = 2 * np.pi * (_BLOB_TURN + rng.random((count, 1), np.float32))
-    middle = np.stack([distance * np.cos(turn), 0.8 * distance * np.sin(turn) + rise], axis=2)
-    ragged = size[:, None] * (0.78 + 0.44 * rng.random((count, blobs, len(RING)), np.float32))
-    crown = radius[:, None, None, None] * (middle[:, :, None] + ragged[..., None] * RING)
-    crown[..., 1] += (2.6 + 0.75 * radius)[:, None, None]
-    colours = tinted(rng, np.tile(leaves, (count, 1)), 6)[:, None] * tone[:, None]
-    shade = light * np.tile(tone, count) * np.float32(0.8)
+    crown = _CROWNS[(chance[1] * len(_CROWNS)).astype(np.intp)] * radius[:, None, None, None]
+    crown[..., 1] += (2.6 + np.float32(0.75) * radius)[:, None, None]
+    colours = tinted(rng, np.tile(leaves, (count, 1)), 6)[:, None] * _TONES[:, None]
+    shade = np.tile(_TONES * np.float32(0.8 * light), count)
     shapes.add(standing(crown, x, z), colours.reshape(-1, 3), Material.LEAF, shade=shade, depth=np.repeat(z, blobs))
     return radius
 

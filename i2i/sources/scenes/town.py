@@ -77,10 +77,11 @@ class Town:
     phase: tuple[int, int]
 
     def project(self, points: Floats) -> Floats:
-        """Return M x 2 metres in picture units (x right, y down, 0 ... 1)."""
-        cosine, sine = np.float32(np.cos(self.turn) / self.extent), np.float32(np.sin(self.turn) / self.extent)
-        turned = points @ np.array([[cosine, sine], [-sine, cosine]], np.float32)
-        return np.asarray(turned + np.float32(0.5), np.float32)
+        """Return M x 2 metres as 2 x M in picture units (x right, y down, 0 ... 1)."""
+        cosine, sine = np.cos(self.turn) / self.extent, np.sin(self.turn) / self.extent
+        turned = np.array([[cosine, -sine], [sine, cosine]], np.float32) @ points.T
+        turned += np.float32(0.5)
+        return np.asarray(turned)
 
 
 @dataclass(frozen=True)
@@ -328,8 +329,12 @@ def _city(sketch: _Sketch, blocks: Blocks) -> None:
     gap = np.float32(1.2)
     x0 = np.concatenate([blocks.x0, split + gap, blocks.x0, split + gap, blocks.x0, blocks.x1 - 13])
     x1 = np.concatenate([split - gap, blocks.x1, split - gap, blocks.x1, blocks.x0 + 13, blocks.x1])
-    y0 = np.concatenate([blocks.y0, blocks.y0, blocks.y1 - depth, blocks.y1 - depth, blocks.y0 + depth, blocks.y0 + depth])
-    y1 = np.concatenate([blocks.y0 + depth, blocks.y0 + depth, blocks.y1, blocks.y1, blocks.y1 - depth, blocks.y1 - depth])
+    y0 = np.concatenate(
+        [blocks.y0, blocks.y0, blocks.y1 - depth, blocks.y1 - depth, blocks.y0 + depth, blocks.y0 + depth]
+    )
+    y1 = np.concatenate(
+        [blocks.y0 + depth, blocks.y0 + depth, blocks.y1, blocks.y1, blocks.y1 - depth, blocks.y1 - depth]
+    )
     chance = rng.random((2, len(x0)), np.float32)
     there = chance[0] < 0.86
     _flat_roofs(sketch, x0[there], x1[there], y0[there], y1[there], 10 + 12 * chance[1][there])

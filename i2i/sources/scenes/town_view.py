@@ -19,7 +19,7 @@ _TEXTURES = {
     Surface.CROWN: (Texture.LEAF, 0.26),
     Surface.CAR: (Texture.SMOOTH, 0.0),
 }
-_TILE_OF = np.array([tile_number(_TEXTURES[surface][0], 0) for surface in Surface], np.int64)
+_TILE_OF = np.array([tile_number(_TEXTURES[surface][0], 0) for surface in Surface], np.int32)
 _CONTRAST_OF = np.array([_TEXTURES[surface][1] / 64 for surface in Surface], np.float32)
 _RAISED = np.array([surface in (Surface.TILES, Surface.ROOF) for surface in Surface])
 
@@ -33,7 +33,7 @@ def aerial(town: Town, size: int) -> Bytes:
     ambient = np.array((0.54, 0.57, 0.63), np.float32)[:, None, None]
     sun = np.array((0.66, 0.63, 0.56), np.float32)[:, None, None]
     picture = painted[:3] * _relief(town, surface) * (ambient + sun * sunlit)
-    picture += photo_noise(size, town.phase) * np.float32(2.5)
+    picture += photo_noise(size, 2.5, town.phase)
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
@@ -51,14 +51,14 @@ def _relief(town: Town, surface: Bytes) -> Floats:
     level = int(np.clip(np.log2(_TEXELS * town.extent / size), 0, LEVELS - 1))
     shift = town.phase[0] * 8
     tile = _TILE_OF.take(surface) + tile_number(0, level)
-    detail = sample(tile, u.astype(np.int64) + shift, v.astype(np.int64))
+    detail = sample(tile, u.astype(np.int32) + shift, v.astype(np.int32))
     return 1 + (detail - 128) * _CONTRAST_OF.take(surface)
 
 
 def _shadow(town: Town, size: int) -> Floats:
     mask = np.zeros((size, size), np.uint8)
     for outlines in town.shadows:
-        corners = np.rint(town.project(outlines.reshape(-1, 2)) * np.float32(16 * size)).astype(np.int32)
+        corners = (town.project(outlines.reshape(-1, 2)).T * np.float32(16 * size)).astype(np.int32)
         for outline in corners.reshape(*outlines.shape[:2], 2):
             cv2.fillConvexPoly(mask, outline, 255, cv2.LINE_8, 4)
     return np.asarray(cv2.blur(mask, (2, 2)) * np.float32(1 / 255), np.float32)
