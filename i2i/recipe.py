@@ -21,11 +21,11 @@ from i2i.errors import UsageError, nearest
 class TrainSettings:
     """The `[train]` table.
 
-    steps or epochs: the length of the run, one of the two. batch: pictures a step. decay: the share of the run, at its
-    end, over which the learning rate falls linearly (never quite to zero). ema: the decay of the moving average of the
-    generator that is saved, 0 for none. precision: auto is bf16 where the device multiplies it in hardware, else
-    float32. workers: processes that read and prepare pictures, auto by device. log_every, sample_every, save_every: in
-    steps. samples: pictures in a sample grid.
+    steps, epochs: the length of the run; where both are set, what ends first. batch: pictures a step. decay: the share
+    of the run, at its end, over which the learning rate falls linearly (never quite to zero). ema: the decay of the
+    moving average of the generator that is saved, 0 for none. precision: auto is bf16 where the device multiplies it
+    in hardware, else float32. workers: processes that read and prepare pictures, auto by device. log_every,
+    sample_every, save_every: in steps. samples: pictures in a sample grid.
     """
 
     steps: Count | None = None
@@ -176,8 +176,8 @@ def _sections(table: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
         "optimizer": _optimizers(table.get("optimizer", {}), problems),
     }
     train = parts["train"]
-    if train is not None and (train.steps is None) == (train.epochs is None):
-        problems.append(Problem(("train",), "set one of 'steps' and 'epochs': the length of the run."))
+    if train is not None and train.steps is None and train.epochs is None:
+        problems.append(Problem(("train",), "set 'steps' or 'epochs': the length of the run."))
     return parts
 
 

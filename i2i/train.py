@@ -91,10 +91,11 @@ def resume(path: Path, *, device: str, display: Display) -> Run:
 
 def length(plan: Recipe, samples: int) -> int:
     """Return the number of steps of a run over that many samples."""
-    if plan.train.steps is not None:
-        return plan.train.steps
-    assert plan.train.epochs is not None
-    return max(1, -(-plan.train.epochs * samples // plan.train.batch))
+    settings = plan.train
+    lengths = [] if settings.steps is None else [settings.steps]
+    if settings.epochs is not None:
+        lengths.append(max(1, -(-settings.epochs * samples // settings.batch)))
+    return min(lengths)
 
 
 def _work(

@@ -1,0 +1,131 @@
+"""What each task writes for a folder of real files: palettes, kept lightness, untouched pixels, transparency, depth."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TINY
+from PIL import Image
+from rich.console import Console
+
+from i2i import images, recipe, train
+from i2i.display import TrainDisplay
+
+Cli = Callable[..., tuple[int, str, str]]
+MODELS: dict[str, Path] = {}
+
+
+@pytest.fixture
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the task that the test names, trained for a step, once a task."""
+    task = request.param
+    if task not in MODELS:
+        loss = ["method.reconstruction=cross_entropy", 'metrics=["accuracy"]'] if task == "segmentation" else []
+        plan = recipe.parse(Path(f"{task}.toml"), TINY.encode(), [f"task={task}", "train.steps=1", *loss])
+        with TrainDisplay(Console(quiet=True)) as display:
+            run = train.start(plan, runs=tmp_path_factory.mktemp(task), device="cpu", display=display)
+        MODELS[task] = run.model
+    return MODELS[task]
+
+
+def noise(height: int = 21, width: int = 37, channels: int = 3, dtype: type = np.uint8, seed: int = 0) -> np.ndarray:
+    top = np.iinfo(dtype).max
+    return np.random.default_rng(seed).integers(0, top, (height, width, channels), dtype=dtype, endpoint=True)
+
+
+def translate(run: Cli, model: Path, tmp_path: Path, *extra: object) -> None:
+    code, _, err = run("translate", tmp_path / "in", tmp_path / "out", "--model", model, "--device", "cpu", *extra)
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("model", ["segmentation"], indirect=True)
+def test_classes_are_written_with_their_palette(run: Cli, model: Path, tmp_path: Path) -> None:
+    images.write(tmp_path / "in" / "street.png", noise())
+    translate(run, model, tmp_path)
+    with Image.open(tmp_path / "out" / "street.png") as picture:
+        assert picture.mode == "P"
+        assert picture.size == (37, 21)
+        classes = np.asarray(picture)
+        assert classes.max() < 12
+        colours = np.asarray(picture.convert("RGB"))
+        assert len(np.unique(colours.reshape(-1, 3), axis=0)) == len(np.unique(classes))
+
+
+@pytest.mark.parametrize("model", ["colorization"], indirect=True)
+def test_lightness_is_kept_at_full_resolution(run: Cli, model: Path, tmp_path: Path) -> None:
+    grey = noise(channels=1) // 2 + 64  # a colour may leave sRGB at the ends of the range, and would be clipped
+    images.write(tmp_path / "in" / "old.png", grey)
+    translate(run, model, tmp_path)
+    out = images.read(tmp_path / "out" / "old.png")
+    assert out.pixels.shape == (21, 37, 3)
+    import cv2
+
+    def lightness(pixels: np.ndarray) -> np.ndarray:
+        return cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[..., 0]
+
+    assert np.abs(lightness(out.pixels) - lightness(np.repeat(grey, 3, axis=2))).mean() < 1
+
+
+@pytest.mark.parametrize("model", ["inpainting"], indirect=True)
+@pytest.mark.parametrize("hole", ["transparency", "mask folder"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_known_pixels_come_out_untouched(run: Cli, model: Path, tmp_path: Path, hole: str, dtype: type) -> None:
+    pixels, known = noise(dtype=dtype), np.ones((21, 37), dtype=bool)
+    known[5:12, 8:30] = False
+    top = np.iinfo(dtype).max
+    if hole == "transparency":
+        images.write(tmp_path / "in" / "a" / "torn.png", pixels, alpha=known.astype(dtype) * top)
+        translate(run, model, tmp_path)
+    else:
+        images.write(tmp_path / "in" / "a" / "torn.png", pixels)
+        images.write(tmp_path / "masks" / "a" / "torn.png", (~known[:, :, None]).astype(np.uint8) * 255)
+        translate(run, model, tmp_path, "--mask", tmp_path / "masks")
+    out = images.read(tmp_path / "out" / "a" / "torn.png")
+    assert out.pixels.dtype == dtype
+    assert out.alpha is None
+    assert np.array_equal(out.pixels[known], pixels[known])
+    assert not np.array_equal(out.pixels[~known], pixels[~known])
+
+
+@pytest.mark.parametrize("model", ["inpainting"], indirect=True)
+def test_a_picture_without_a_hole_or_a_mask_is_named(run: Cli, model: Path, tmp_path: Path) -> None:
+    images.write(tmp_path / "in" / "whole.png", noise())
+    images.write(tmp_path / "masks" / "other.png", noise(channels=1))
+    for extra, message in (((), "has no hole to fill"), (("--mask", tmp_path / "masks"), "has no mask")):
+        code, _, err = run("translate", tmp_path / "in", tmp_path / "out", "--model", model, "--device", "cpu", *extra)
+        assert code == 1
+        assert "whole.png: " in err
+        assert message in err
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("model", ["paired"], indirect=True)
+def test_depth_transparency_and_profile_are_kept(run: Cli, model: Path, tmp_path: Path) -> None:
+    from PIL import ImageCms
+
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    alpha = noise(channels=1)[:, :, 0]
+    images.write(tmp_path / "in" / "deep.png", noise(dtype=np.uint16))
+    images.write(tmp_path / "in" / "clear.png", noise(), alpha=alpha, icc=icc)
+    translate(run, model, tmp_path)
+    assert images.read(tmp_path / "out" / "deep.png").pixels.dtype == np.uint16
+    clear = images.read(tmp_path / "out" / "clear.png")
+    assert clear.alpha is not None
+    assert np.array_equal(clear.alpha, alpha)
+    assert clear.icc == icc
+
+
+@pytest.mark.parametrize("model", ["paired"], indirect=True)
+def test_the_network_sees_what_it_was_trained_on(model: Path) -> None:
+    """One pass over a padded picture equals the network on that picture, reflected by hand."""
+    import torch
+
+    import i2i
+
+    translator = i2i.load(model, device="cpu")
+    picture = torch.rand(3, 24, 37, generator=torch.Generator().manual_seed(0))
+    padded = torch.cat([picture, picture[:, :, 34:36].flip(2), picture[:, :, 33:34]], 2)[None] * 2 - 1
+    with torch.no_grad():
+        expected = (translator.method.translate(padded)[0, :, :, :37] + 1) / 2  # type: ignore[operator]
+    assert torch.allclose(translator(picture), expected, atol=1e-5)
