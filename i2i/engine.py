@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import ctypes
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -101,6 +102,19 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
 def autocast(device: torch.device, precision: torch.dtype) -> contextlib.AbstractContextManager[Any]:
     """Return the context in which products are made in `precision`; weights stay float32."""
     return torch.autocast(device.type, precision) if precision != torch.float32 else contextlib.nullcontext()
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep large freed blocks for this process instead of giving them back to the kernel at each step.
+
+    On a CPU every step frees and takes the same hundreds of megabytes: as fresh pages they cost a third of the time.
+    Does nothing with another C library.
+    """
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # malloc.h
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        for parameter, size in ((mmap_threshold, 2**31 - 1), (trim_threshold, 2**31 - 1), (top_pad, 2**28)):
+            libc.mallopt(parameter, size)
 
 
 class Training:

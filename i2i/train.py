@@ -20,7 +20,7 @@ from i2i.checkpoint import Run, read_json, slug, versions, write_json
 from i2i.compose import Pipeline, compose, forward, make, rehearse, shown, with_mask
 from i2i.contracts import Batch, Tracker
 from i2i.data import Samples, auto_workers, fixed, stream
-from i2i.engine import GENERATOR, Averages, Training, fit, pick_device, pick_precision
+from i2i.engine import GENERATOR, Averages, Training, fit, keep_freed_memory, pick_device, pick_precision
 from i2i.errors import Interrupted, ResourceError, UsageError
 from i2i.evaluate import evaluate
 from i2i.plugins import used
@@ -107,6 +107,8 @@ def _work(
     resumed: bool = False,
 ) -> Run:
     plan = pipeline.recipe
+    if device.type == "cpu":
+        keep_freed_memory()
     training = Training(
         pipeline.method.to(device),
         plan.optimizer_of,

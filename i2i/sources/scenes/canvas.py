@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -13,12 +14,15 @@ from i2i.sources.scenes.textures import Bytes, Floats
 Colour = tuple[float, float, float]
 Paint = Colour | Floats
 """One RGB colour for all polygons, or n x 3; 0 ... 255, and what is beyond is cut."""
+Integers = npt.NDArray[np.integer]
 
 OVERSAMPLING = 2  # drawn twice as large and averaged: cheaper and cleaner at seams than anti-aliased edges
-BACKDROP = 1e6
+BACKDROP = 1e6  # the depth of what everything else covers
 BLACK: Colour = (0, 0, 0)
+FULL = 252  # the greatest value of `Paints.averaged`
 _FRACTION_BITS = 4
-_SMALLEST = 0.9  # oversampled pixels; a polygon of less area would still mark a whole pixel
+# Oversampled pixels: the area and the breadth of a polygon that is left out, since it would mark more than it covers.
+_SMALLEST, _THINNEST = 0.9, 0.4
 
 
 class Shapes:
@@ -26,52 +30,37 @@ class Shapes:
 
     def __init__(self) -> None:
         self._corners: list[Floats] = []
-        self._sizes: list[tuple[int, int]] = []
-        # Red, green, blue, shade, another red, green, blue, material, depth. What is not the same for a whole group is
-        # written over it later: a group in one paint, as most are, costs no array.
-        self._paints: list[tuple[float, ...]] = []
-        self._varied: list[tuple[int, slice, Floats]] = []
+        self._sides: list[Integers] = []
+        self._table: list[Floats] = []
 
     def add(
         self,
         corners: Floats,
         colour: Paint,
-        material: int | npt.NDArray[np.integer],
+        material: int | Integers,
         *,
         shade: float | Floats = 1,
         other: Paint = BLACK,
-        depth: float | Floats = BACKDROP,
+        depth: float = BACKDROP,
     ) -> None:
-        """Append n convex polygons of k corners, n x k x D; every other argument is one for all, or n of them.
+        """Append n convex polygons of k corners, n x k x D; the other arguments are one for all, or n of them.
 
         colour, other: what the two pictures of a scene show there. shade: a fraction 0 ... 1 that is averaged like a
         colour. material: 0 ... 255, never averaged. depth: how far away.
         """
-        paint: list[float] = []
-        for value, width in ((colour, 3), (shade, 1), (other, 3), (material, 1), (depth, 1)):
-            if isinstance(value, np.ndarray):
-                columns = slice(len(paint), len(paint) + width)
-                self._varied.append((len(self._sizes), columns, value.reshape(-1, width)))
-                paint += (0,) * width
-            elif isinstance(value, tuple):
-                paint += value
-            else:
-                paint.append(value)
-        self._paints.append(tuple(paint))
-        self._sizes.append(corners.shape[:2])
-        self._corners.append(corners.reshape(-1, corners.shape[2]))
+        table = np.empty((len(corners), 9), np.float32)
+        table[:, :3], table[:, 3], table[:, 4:7], table[:, 7], table[:, 8] = colour, shade, other, material, depth
+        self.extend(corners.reshape(-1, corners.shape[2]), np.full(len(corners), corners.shape[1]), table)
+
+    def extend(self, corners: Floats, sides: Integers, table: Floats) -> None:
+        """Append P polygons: their corners one after another, how many each has, and the columns of `add`, P x 9."""
+        self._corners.append(corners)
+        self._sides.append(sides)
+        self._table.append(table)
 
     def points(self) -> Floats:
         """Return every corner, M x D, to be projected to the picture."""
         return np.concatenate(self._corners)
-
-    def _table(self, counts: npt.NDArray[np.intp]) -> Floats:
-        """Return the paint of every polygon, P x 9."""
-        table = np.repeat(np.array(self._paints, np.float32), counts, axis=0)
-        ends = np.cumsum(counts).tolist()
-        for group, columns, values in self._varied:
-            table[ends[group] - len(values) : ends[group], columns] = values
-        return table
 
     def raster(self, points: Floats, size: int) -> Paints:
         """Draw at 2 x M projected corners in picture units: (0, 0) is the upper left corner, (1, 1) the lower right."""
@@ -80,74 +69,81 @@ class Shapes:
         fixed = points * scale
         fixed -= (1 << _FRACTION_BITS) / 2
         np.clip(fixed, -8 * scale, 9 * scale, out=fixed)
-        counts, corners = np.array(self._sizes).T
-        sides = np.repeat(corners, counts)
+        sides, table = np.concatenate(self._sides), np.concatenate(self._table)
         ends = np.cumsum(sides)
-        table = self._table(counts)
         shown = np.flatnonzero(_shown(fixed, ends, sides, float(scale)))
         order = shown[np.argsort(-table[:, 8][shown], kind="stable")]
         pixels = fixed.T.astype(np.int32, order="C")
         index = np.zeros((side, side), np.uint16)
         fill, line = cv2.fillConvexPoly, cv2.LINE_8
-        last = ends[order]
-        for polygon, start, end in zip(order.tolist(), (last - sides[order]).tolist(), last.tolist(), strict=True):
+        last = ends.take(order)
+        for polygon, start, end in zip(order.tolist(), (last - sides.take(order)).tolist(), last.tolist(), strict=True):
             fill(index, pixels[start:end], polygon + 1, line, _FRACTION_BITS)
-        table[:, 3] *= 255
-        paints = np.zeros((len(table) + 1, 8), np.uint8)
-        paints[1:] = np.clip(table[:, :8], 0, 255)
-        return Paints(index.astype(np.intp), paints)
+        return Paints(index, *_looks(table))
 
 
-def _shown(
-    fixed: Floats, ends: npt.NDArray[np.intp], sides: npt.NDArray[np.intp], limit: float
-) -> npt.NDArray[np.bool_]:
+def _looks(table: Floats) -> tuple[Bytes, Bytes]:
+    """Return what is averaged and the material of every polygon; number 0 is what nothing is drawn upon."""
+    looks, materials = np.zeros((len(table) + 1, 8), np.uint8), np.zeros(len(table) + 1, np.uint8)
+    materials[1:] = table[:, 7]
+    table[:, 3] *= 255
+    table[:, 7] = 255
+    looks[1:] = np.clip(table[:, :8], 0, 255)
+    return looks, materials
+
+
+def _shown(fixed: Floats, ends: Integers, sides: Integers, limit: float) -> npt.NDArray[np.bool_]:
     """Return which polygons reach into the picture and are not too small, judged by four of their corners."""
-    (a, b, c, d) = (fixed[:, ends - 1 - sides * quarter // 4] for quarter in range(4))
+    (a, b, c, d) = (fixed.take(ends - 1 - sides * quarter // 4, axis=1) for quarter in range(4))
     low, high = np.minimum(np.minimum(a, b), np.minimum(c, d)), np.maximum(np.maximum(a, b), np.maximum(c, d))
-    extent = high - low
     inside = (high > 0) & (low < limit)
-    return np.asarray(inside[0] & inside[1] & (extent[0] * extent[1] > _SMALLEST * (1 << _FRACTION_BITS) ** 2))
+    extent = high - low
+    extent *= 1 / (1 << _FRACTION_BITS)
+    wide, tall = extent
+    return np.asarray(inside[0] & inside[1] & (wide * tall > _SMALLEST) & (np.minimum(wide, tall) > _THINNEST))
 
 
 @dataclass(frozen=True)
 class Paints:
-    """A rasterised display list: the polygon's number at each pixel, oversampled, and the paint of each, P x 8."""
+    """A rasterised display list: the polygon's number at each pixel, oversampled, and by number how each looks.
 
-    index: npt.NDArray[np.intp]
-    table: Bytes
+    looks: the first colour, the shade, the other colour, 255 where anything is drawn, P x 8. materials: P.
+    """
 
-    def _averaged(self, columns: slice) -> Bytes:
-        side = self.index.shape[0]
-        words = np.ascontiguousarray(self.table[:, columns]).view(np.uint32)[:, 0]
-        drawn = words.take(self.index).view(np.uint8).reshape(side, side, 4)
+    index: npt.NDArray[np.uint16]
+    looks: Bytes
+    materials: Bytes
+
+    @cached_property
+    def _wide(self) -> npt.NDArray[np.intp]:
+        # `take` would convert a narrower index at each call.
+        return self.index.astype(np.intp)
+
+    @cached_property
+    def averaged(self) -> Floats:
+        """What `looks` says of each pixel, each byte the mean of four, 8 x H x W; the greatest value is FULL."""
+        # Eight bytes are added at a time: a quarter of each is at most 63, and four of those do not overflow.
+        words = (self.looks // 4).view(np.uint64)[:, 0].take(self._wide)
+        rows = words[0::2] + words[1::2]
+        sums = rows[:, 0::2] + rows[:, 1::2]
+        return np.array(cv2.split(sums.view(np.uint8).reshape(*sums.shape, 8)), np.float32)
+
+    def picture(self) -> Bytes:
+        """Return the first colour of each pixel, exact where it is flat, H x W x 3."""
+        side = len(self.index)
+        words = np.ascontiguousarray(self.looks[:, :4]).view(np.uint32)[:, 0]
+        drawn = words.take(self._wide).view(np.uint8).reshape(side, side, 4)
         small = side // OVERSAMPLING
-        return np.asarray(cv2.resize(drawn, (small, small), interpolation=cv2.INTER_AREA))
+        return np.asarray(cv2.resize(drawn, (small, small), interpolation=cv2.INTER_AREA))[:, :, :3]
 
-    def colours(self) -> Bytes:
-        """Return the first colour and the shade (0 ... 255) of each pixel, H x W x 4."""
-        return self._averaged(slice(0, 4))
-
-    def others(self) -> Bytes:
-        """Return the second colour of each pixel, H x W x 3."""
-        return self._averaged(slice(4, 8))[:, :, :3]
-
-    def materials(self) -> Bytes:
+    def material(self) -> npt.NDArray[np.intp]:
         """Return the material at each pixel's centre, H x W."""
-        return self.table[:, 7].take(self.index[1::OVERSAMPLING, 1::OVERSAMPLING])
-
-    def cover(self) -> Floats:
-        """Return how much of each pixel is drawn upon, H x W in [0, 1]."""
-        return _share((self.index > 0).view(np.uint8))
+        return self.materials.astype(np.intp).take(self._wide[1::OVERSAMPLING, 1::OVERSAMPLING])
 
     def outlines(self) -> Floats:
         """Return how much of each pixel is a border between two polygons, H x W in [0, 1]."""
         border = np.zeros(self.index.shape, np.uint8)
         border[:, 1:] = self.index[:, 1:] != self.index[:, :-1]
         border[1:] |= self.index[1:] != self.index[:-1]
-        return _share(border)
-
-
-def _share(mask: Bytes) -> Floats:
-    side = mask.shape[0] // OVERSAMPLING
-    small = cv2.resize(mask * np.uint8(252), (side, side), interpolation=cv2.INTER_AREA)
-    return np.asarray(small * np.float32(1 / 252), np.float32)
+        small = border[0::2] + border[1::2]
+        return np.asarray((small[:, 0::2] + small[:, 1::2]) * np.float32(0.25))

@@ -1,4 +1,4 @@
-"""The buildings on both sides of a street: walls, roofs, windows and shops."""
+"""The buildings of the kit: walls, roofs, windows and shops."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from i2i.sources.scenes.canvas import Colour, Shapes
+from i2i.sources.scenes.canvas import Colour, Integers
+from i2i.sources.scenes.kit import DETAIL, FAR, MIDDLE, Face, KitBuilder
 from i2i.sources.scenes.materials import Material
-from i2i.sources.scenes.quads import across, along, dimmed, flat, palette, tinted
+from i2i.sources.scenes.quads import across, along, chosen, dimmed, flat, palette, tinted
 from i2i.sources.scenes.textures import Floats
-
-Choice = npt.NDArray[np.bool_] | npt.NDArray[np.intp]
 
 WALLS = palette(
     (158, 82, 64),
     (134, 92, 72),
     (176, 116, 84),
-    (206, 170, 108),
-    (224, 206, 174),
-    (214, 154, 124),
-    (160, 178, 190),
-    (168, 178, 148),
-    (222, 220, 212),
-    (186, 180, 166),
+    (186, 156, 116),
+    (196, 182, 162),
+    (196, 144, 122),
+    (152, 168, 180),
+    (158, 168, 142),
+    (200, 198, 194),
+    (178, 172, 160),
     (164, 162, 158),
 )
 WALL_MATERIALS = np.array([Material.BRICK] * 3 + [Material.PLASTER] * 6 + [Material.STONE] * 2)
@@ -32,246 +31,198 @@ ROOFS = palette((142, 74, 56), (92, 84, 84), (112, 92, 80), (78, 90, 100))
 SIGNS = palette((190, 40, 40), (36, 110, 70), (40, 70, 150), (214, 150, 30), (120, 44, 110), (30, 130, 150))
 TRIM: Colour = (226, 222, 212)
 GLASS: Colour = (66, 80, 98)
-SHOP_GLASS: Colour = (112, 116, 112)
-SHOP_LIGHT: Colour = (250, 204, 138)
+SHOP_GLASS: Colour = (206, 182, 138)
+SHOP_LIGHT: Colour = (236, 190, 124)
 DOOR_LIGHT: Colour = (255, 208, 132)
 # What a window shows by day foretells its light: no blind, nobody home; otherwise the blind's colour.
 BLIND_SHARES = np.cumsum([0.20, 0.36, 0.16, 0.22])
-BLINDS = palette((0, 0, 0), (236, 216, 168), (206, 120, 72), (240, 240, 236), (146, 182, 212))
-BLIND_LIGHTS = palette((8, 10, 16), (255, 196, 104), (244, 132, 58), (255, 232, 184), (128, 176, 236))
+BLINDS = palette((0, 0, 0), (228, 194, 122), (196, 112, 62), (222, 216, 196), (132, 170, 206))
+BLIND_LIGHTS = palette((8, 10, 16), (255, 196, 104), (244, 132, 58), (255, 226, 170), (128, 176, 236))
 STOREYS, BAYS = 8, 6  # at most, the ground floor included
-# Metres; what is farther is thinner than a pixel, and every polygon costs a microsecond.
-DETAIL_END = 20.0  # mullions and sills
-FRAME_END = 40.0  # frames, ground floors, and glass beside a blind
-WINDOW_END = 70.0
-WIDTHS = 16
-
-
-@dataclass(frozen=True)
-class Sun:
-    """The fraction of sunlight on the faces that a street has, 0 ... 1."""
-
-    left: float
-    right: float
-    front: float
-    top: float
-
-    def walls(self, side: Floats) -> Floats:
-        """Return the light on walls of the left (-1) or right (1) side of the street."""
-        return np.where(side < 0, np.float32(self.left), np.float32(self.right))
 
 
 @dataclass(frozen=True)
 class Buildings:
-    """Buildings by the columns of their measures in metres, far ones first; a wall is at x, from near to far."""
+    """Buildings of the right side by the columns of their measures in metres: x = 0 is the wall, z = 0 the near end."""
 
-    side: Floats
-    x: Floats
-    near: Floats
-    far: Floats
+    piece: Integers
+    width: Floats
     ground: Floats
     storey: Floats
     floors: Floats
     height: Floats
     wall: Floats
     trim: Floats
-    material: npt.NDArray[np.intp]
+    material: Integers
     roof: Floats
     run: Floats
     rise: Floats
     bays: Floats
     shop: npt.NDArray[np.bool_]
     door: Floats
-    light: Floats
 
-    def only(self, chosen: Choice) -> Buildings:
+    def only(self, some: Integers | npt.NDArray[np.bool_]) -> Buildings:
         """Return some of the buildings."""
-        return Buildings(*(column[chosen] for column in vars(self).values()))
+        return Buildings(*(column[some] for column in vars(self).values()))
 
 
-def plan_buildings(
-    rng: np.random.Generator, walls: tuple[float, float], starts: tuple[float, float], end: float, gap: float, sun: Sun
-) -> Buildings:
-    """Return the buildings on both sides from `starts` to `end`, with a side street at z = gap."""
-    spans = []
-    for side, start in zip((-1, 1), starts, strict=True):
-        near = start
-        for width in (7.5 + 8 * rng.random(WIDTHS)).tolist():
-            far = gap if near < gap < near + width + 4 else near + width
-            if near < end:
-                spans.append((side, near, far))
-            near = gap + 7.5 if far == gap else far
-    spans.sort(key=lambda span: -span[1])
-    side, near, far = np.array(spans, np.float32).T
-    chance = rng.random((12, len(spans)), np.float32)
-    tall = (2.2 + 2.4 * rng.random(2))[(side > 0).astype(np.intp)]
+def make_buildings(kit: KitBuilder, rng: np.random.Generator, count: int) -> Buildings:
+    """Add `count` buildings to the kit, low ones first."""
+    buildings = _plan(kit, rng, count)
+    _shells(kit, buildings)
+    _entrances(kit, rng, buildings.only(~buildings.shop))
+    _windows(kit, rng, buildings)
+    _shops(kit, rng, buildings.only(buildings.shop))
+    _relief(kit, buildings)
+    _balconies(kit, buildings.only((rng.random(count) < 0.3) & (buildings.floors > 1)))
+    return buildings
+
+
+def _plan(kit: KitBuilder, rng: np.random.Generator, count: int) -> Buildings:
+    chance = rng.random((12, count), np.float32)
     style = (chance[0] * len(WALLS)).astype(np.intp)
     wall = tinted(rng, WALLS[style])
     pitched = chance[1] < 0.55
-    ground, storey = 3.4 + 0.7 * chance[2], 2.9 + 0.5 * chance[3]
-    floors = np.clip(np.rint(tall + 3.2 * chance[4] - 1.6), 1, STOREYS - 1).astype(np.float32)
-    bays = np.clip(np.rint((far - near) / (2.3 + 1.1 * chance[11])), 1, BAYS)
+    width, ground, storey = 7.5 + 7 * chance[2], 3.4 + 0.7 * chance[3], 2.9 + 0.5 * chance[4]
+    floors = np.sort(np.clip(np.rint(0.8 + 5.4 * chance[5]), 1, STOREYS - 1).astype(np.float32))
+    bays = np.clip(np.rint(width / (2.3 + 1.1 * chance[6])), 1, BAYS)
     return Buildings(
-        side=side,
-        x=np.where(side < 0, *np.float32(walls)),
-        near=near,
-        far=far,
+        piece=kit.reserve(count),
+        width=width,
         ground=ground,
         storey=storey,
         floors=floors,
         height=ground + floors * storey + np.float32(0.5),
         wall=wall,
-        trim=np.where(chance[5, :, None] < 0.3, 0.72 * wall, tinted(rng, np.tile(palette(TRIM), (len(spans), 1)), 6)),
+        trim=np.where(chance[7, :, None] < 0.3, 0.72 * wall, tinted(rng, np.tile(palette(TRIM), (count, 1)), 6)),
         material=WALL_MATERIALS[style],
-        roof=tinted(rng, ROOFS[(chance[6] * len(ROOFS)).astype(np.intp)], 8),
-        run=np.where(pitched, 1.2 + chance[7], 0.01),
-        rise=np.where(pitched, 2.6 + 1.2 * chance[8], 0.01),
-        shop=(chance[9] < 0.6) & (near < FRAME_END),
+        roof=tinted(rng, chosen(rng, ROOFS, count), 8),
+        run=np.where(pitched, 1.2 + chance[8], 0.01),
+        rise=np.where(pitched, 2.6 + 1.2 * chance[9], 0.01),
         bays=bays,
-        door=np.floor(bays * chance[10]),
-        light=sun.walls(side),
+        shop=chance[10] < 0.6,
+        door=np.floor(bays * chance[11]),
     )
 
 
-def draw_buildings(shapes: Shapes, rng: np.random.Generator, buildings: Buildings, sun: Sun) -> None:
-    """Draw the buildings, those of both sides at once: a side's facades lie in one plane and hide no other's."""
-    _shells(shapes, buildings, sun)
-    _entrances(shapes, rng, buildings.only(~buildings.shop & (buildings.near < FRAME_END)))
-    _windows(shapes, rng, buildings)
-    _shops(shapes, rng, buildings.only(buildings.shop), sun)
-    _relief(shapes, buildings, sun)
-    balconies = rng.random(len(buildings.near)) < 0.3
-    _balconies(shapes, buildings.only(balconies & (buildings.near < DETAIL_END) & (buildings.floors > 1)), sun)
+def _shells(kit: KitBuilder, b: Buildings) -> None:
+    """Make of each building the side wall that faces the camera, the roof, and the wall along the street."""
+    back, top = 0 * b.run + 12, b.height + b.rise
+    gable = np.array([(0 * back, 0 * back), (0 * back, b.height), (b.run, top), (back, top), (back, 0 * back)])
+    corners = np.concatenate([gable, 0 * gable[:, :1]], axis=1).transpose(2, 0, 1).astype(np.float32)
+    kit.add(b.piece, corners, 0.86 * b.wall, b.material, face=Face.FRONT)
+    slope = along(0 * b.run, b.height, top, 0, b.width)
+    slope[:, 2:, 0] = b.run[:, None]
+    kit.add(b.piece, slope, b.roof, Material.ROOF, face=Face.ROOF)
+    kit.add(b.piece, along(0, 0, b.height, 0, b.width), b.wall, b.material, face=Face.WALL)
 
 
-def _shells(shapes: Shapes, b: Buildings, sun: Sun) -> None:
-    """Draw of each building the side wall that faces the camera, the roof, and the wall along the street."""
-    count = len(b.near)
-    back, ridge, top = b.x + b.side * 12, b.x + b.side * b.run, b.height + b.rise
-    zero = np.zeros(count, np.float32)
-    gable = [
-        (b.x, zero, b.near),
-        (b.x, b.height, b.near),
-        (ridge, top, b.near),
-        (back, top, b.near),
-        (back, zero, b.near),
-    ]
-    slope = [(b.x, b.height, b.near), (b.x, b.height, b.far), (ridge, top, b.far), (ridge, top, b.near)]
-    wall = [(b.x, zero, b.near), (b.x, zero, b.far), (b.x, b.height, b.far), (b.x, b.height, b.near)]
-    corners = np.array([gable, [*slope, slope[3]], [*wall, wall[3]]], np.float32).transpose(3, 0, 1, 2)
-    colours = np.stack([0.86 * b.wall, b.roof, b.wall], axis=1)
-    materials = np.stack([b.material, np.full(count, Material.ROOF), b.material], axis=1)
-    shade = np.stack([zero + sun.front, 0.5 * (b.light + sun.top), b.light], axis=1)
-    shapes.add(corners.reshape(-1, 5, 3), colours.reshape(-1, 3), materials.reshape(-1), shade=shade.reshape(-1))
-
-
-def _windows(shapes: Shapes, rng: np.random.Generator, b: Buildings) -> None:
-    chance = rng.random((2, len(b.near)), np.float32)
-    pitch = (b.far - b.near) / b.bays
+def _windows(kit: KitBuilder, rng: np.random.Generator, b: Buildings) -> None:
+    chance = rng.random((2, len(b.piece)), np.float32)
+    pitch = b.width / b.bays
     half = pitch * (0.2 + 0.1 * chance[0])
     tall = b.storey * (0.48 + 0.16 * chance[1])
-    level, bay = np.arange(STOREYS, dtype=np.float32)[:, None], np.arange(BAYS, dtype=np.float32)
+    level, bay = np.arange(STOREYS)[:, None], np.arange(BAYS)
     exists = (bay < b.bays[:, None, None]) & (level <= b.floors[:, None, None])
-    exists &= (b.near < WINDOW_END)[:, None, None]
-    at_ground = (level == 0) & (b.shop | (b.near > FRAME_END))[:, None, None]
-    exists &= ~at_ground & ~((level == 0) & (bay == b.door[:, None, None]))
+    exists &= (level > 0) | (~b.shop[:, None, None] & (bay != b.door[:, None, None]))
     owner, storey, column = np.nonzero(exists)
-    bottom = np.where(storey == 0, 1.1, b.ground[owner] + b.storey[owner] * (storey - np.float32(0.75)))
-    centre = b.near[owner] + pitch[owner] * (column + np.float32(0.5))
-    x, y1, z0, z1 = b.x[owner], bottom + tall[owner], centre - half[owner], centre + half[owner]
-    framed = z0 < FRAME_END
-    frames = along(x, bottom - 0.14, y1 + 0.14, z0 - 0.14, z1 + 0.14)
-    shapes.add(frames[framed], b.trim[owner][framed], Material.TRIM, shade=b.light[owner][framed])
-    _glaze(shapes, rng, np.stack([x, bottom, y1, z0, z1]), b.light[owner])
+    y0 = np.where(storey == 0, 1.1, b.ground[owner] + b.storey[owner] * (storey - 0.75)).astype(np.float32)
+    middle = pitch[owner] * (column + 0.5).astype(np.float32)
+    y1, z0, z1 = y0 + tall[owner], middle - half[owner], middle + half[owner]
+    piece = b.piece[owner]
+    frames = along(0, y0 - 0.2, y1 + 0.14, z0 - 0.14, z1 + 0.14)
+    kit.add(piece, frames, b.trim[owner], Material.TRIM, face=Face.WALL, reach=MIDDLE)
+    _glaze(kit, rng, piece, np.stack([y0, y1, z0, z1]))
 
 
-def _glaze(shapes: Shapes, rng: np.random.Generator, rects: Floats, light: Floats) -> None:
-    """Draw glass, blinds, mullions and sills of windows, 5 x N: x, y0, y1, z0, z1."""
-    chance = rng.random((2, rects.shape[1]), np.float32)
+def _glaze(kit: KitBuilder, rng: np.random.Generator, piece: Integers, rects: Floats) -> None:
+    """Make glass, blinds and mullions of windows, 4 x N: y0, y1, z0, z1."""
+    chance = rng.random((2, len(piece)), np.float32)
     kind = np.searchsorted(BLIND_SHARES, chance[0])
-    blind = kind > 0
-    glass = ~blind | (rects[3] < FRAME_END)
-    shapes.add(
-        along(*rects[:, glass]), GLASS, Material.GLASS, shade=0.3 * light[glass], other=BLIND_LIGHTS[kind[glass]]
-    )
-    x, y0, y1, z0, z1 = rects[:, blind]
-    below = y1 - (y1 - y0) * (0.35 + 0.65 * chance[1, blind])
-    chosen = kind[blind]
-    blinds = along(x, below, y1, z0, z1)
-    shapes.add(blinds, BLINDS[chosen], Material.GLASS, shade=light[blind], other=0.84 * BLIND_LIGHTS[chosen])
-    close = rects[3] < DETAIL_END
-    x, y0, y1, z0, z1 = rects[:, close]
+    drop = np.where(kind > 0, (0.55 + 0.8 * chance[1]).clip(max=1), 0)
+    for some, reach in ((kind == 0, FAR), ((kind > 0) & (drop < 1), MIDDLE)):
+        glass, light = along(0, *rects[:, some]), 0.6 * BLIND_LIGHTS[kind[some]]
+        kit.add(piece[some], glass, GLASS, Material.GLASS, face=Face.LIT, share=0.1, other=light, reach=reach)
+    some = kind > 0
+    y0, y1, z0, z1 = rects[:, some]
+    blinds = along(0, y1 - (y1 - y0) * drop[some], y1, z0, z1)
+    colour, light = BLINDS[kind[some]], 0.88 * BLIND_LIGHTS[kind[some]]
+    kit.add(piece[some], blinds, colour, Material.GLASS, face=Face.LIT, share=0.8, other=light, reach=FAR)
+    y0, y1, z0, z1 = rects
     middle = (z0 + z1) / 2
-    shapes.add(along(x, y0, y1, middle - 0.05, middle + 0.05), (206, 202, 194), Material.TRIM, shade=light[close])
-    sills = along(x, y0 - 0.22, y0 - 0.06, z0 - 0.2, z1 + 0.2)
-    shapes.add(sills, (196, 192, 184), Material.TRIM, shade=light[close])
+    mullions = along(0, y0, y1, middle - 0.05, middle + 0.05)
+    kit.add(piece, mullions, (204, 200, 192), Material.TRIM, face=Face.WALL, reach=DETAIL)
 
 
-def _shops(shapes: Shapes, rng: np.random.Generator, b: Buildings, sun: Sun) -> None:
-    count = len(b.near)
-    shapes.add(along(b.x, 0, b.ground, b.near, b.far), dimmed(b.wall, 0.66), Material.TRIM, shade=b.light)
-    panes = np.rint((b.far - b.near) / 3.2)
+def _shops(kit: KitBuilder, rng: np.random.Generator, b: Buildings) -> None:
+    base = along(0, 0, b.ground, 0, b.width)
+    kit.add(b.piece, base, dimmed(b.wall, 0.66), Material.TRIM, face=Face.WALL, reach=FAR)
+    panes = np.rint(b.width / 3.2)
     owner, pane = np.nonzero(np.arange(5) < panes[:, None])
-    width = ((b.far - b.near - 0.4) / panes)[owner]
-    z0 = b.near[owner] + 0.35 + width * pane
-    z1, x, light = z0 + width - 0.3, b.x[owner], b.light[owner]
-    top = b.ground[owner] - 1.0
-    shapes.add(along(x, 0.45, top, z0, z1), SHOP_GLASS, Material.GLASS, shade=0.4 * light, other=SHOP_LIGHT)
-    shapes.add(
-        along(x, top - 0.7, top, z0, z1), (168, 166, 156), Material.GLASS, shade=0.4 * light, other=(255, 232, 184)
-    )
+    wide = ((b.width - 0.4) / panes)[owner]
+    z0, top, piece = 0.35 + wide * pane, b.ground[owner] - 1.0, b.piece[owner]
+    z1 = z0 + wide - 0.3
+    for low, high, colour, light in (
+        (0 * top + 0.45, top, SHOP_GLASS, SHOP_LIGHT),
+        (top - 0.7, top, (232, 216, 176), (252, 222, 168)),
+    ):
+        panel = along(0, low, high, z0, z1)
+        kit.add(piece, panel, colour, Material.GLASS, face=Face.LIT, share=0.7, other=light, reach=FAR)
     for _ in range(2):
-        chance = rng.random((3, len(owner)), np.float32)
-        goods = SIGNS[(chance[0] * len(SIGNS)).astype(np.intp)]
-        left = z0 + (z1 - z0) * 0.75 * chance[1]
-        shown = along(x, 0.5, 0.9 + 0.9 * chance[2], left, left + 0.6)
-        shapes.add(shown, goods, Material.GLASS, shade=0.4 * light, other=0.8 * goods)
-    sign = tinted(rng, SIGNS[(rng.random(count) * len(SIGNS)).astype(np.intp)], 10)
-    band = along(b.x - b.side * 0.15, b.ground - 0.85, b.ground - 0.2, b.near + 0.2, b.far - 0.2)
-    shapes.add(band, sign, Material.TRIM, shade=b.light, other=1.25 * sign)
-    covered = rng.random(count) < 0.5
-    _awnings(shapes, b.only(covered), sign[covered], sun)
+        chance = rng.random((2, len(owner)), np.float32)
+        left, goods = z0 + (z1 - z0) * 0.75 * chance[0], chosen(rng, SIGNS, len(owner))
+        shown = along(0, 0.5, 0.9 + 0.9 * chance[1], left, left + 0.6)
+        kit.add(piece, shown, goods, Material.GLASS, face=Face.LIT, share=0.5, other=0.8 * goods, reach=MIDDLE)
+    sign = tinted(rng, chosen(rng, SIGNS, len(b.piece)), 10)
+    band = along(-0.15, b.ground - 0.85, b.ground - 0.2, 0.2, b.width - 0.2)
+    kit.add(b.piece, band, sign, Material.TRIM, face=Face.WALL, other=1.25 * sign, reach=FAR)
+    covered = rng.random(len(b.piece)) < 0.5
+    _awnings(kit, b.only(covered), sign[covered])
 
 
-def _awnings(shapes: Shapes, b: Buildings, sign: Floats, sun: Sun) -> None:
-    """Draw twelve stripes over each shop window, in the sign's colour and white by turns."""
-    stripe = ((b.far - b.near - 0.4) / 12)[:, None]
-    z0 = ((b.near + 0.2)[:, None] + stripe * np.arange(12)).reshape(-1)
-    owner = np.repeat(np.arange(len(b.near)), 12)
-    high = b.ground[owner] - 0.9
-    quads = along(b.x[owner], high, high - 0.5, z0, z0 + np.repeat(stripe[:, 0], 12))
-    quads[:, 2:, 0] -= (1.1 * b.side[owner])[:, None]
-    colours = np.where((np.arange(len(owner)) % 2 == 0)[:, None], sign[owner], np.float32((232, 228, 218)))
-    shapes.add(quads, colours, Material.TRIM, shade=0.7 * sun.top, other=0.22 * colours)
+def _awnings(kit: KitBuilder, b: Buildings, sign: Floats) -> None:
+    """Make eight stripes over each shop window, in the sign's colour and white by turns."""
+    owner, stripe = np.nonzero(np.ones((len(b.piece), 8), bool))
+    wide = ((b.width - 0.4) / 8)[owner]
+    z0, high = 0.2 + wide * stripe, b.ground[owner] - 0.9
+    quads = along(0, high, high - 0.5, z0, z0 + wide)
+    quads[:, 2:, 0] = -1.1
+    colours = np.where((stripe % 2 == 0)[:, None], sign[owner], palette((232, 228, 218)))
+    piece = b.piece[owner]
+    kit.add(piece, quads, colours, Material.TRIM, face=Face.TOP, share=0.7, other=0.22 * colours, reach=MIDDLE)
 
 
-def _entrances(shapes: Shapes, rng: np.random.Generator, b: Buildings) -> None:
-    """Draw of each house the plinth, and the door under its lamp."""
-    shapes.add(along(b.x, 0, 0.7, b.near, b.far), dimmed(b.wall, 0.7), Material.STONE, shade=b.light)
-    door = b.near + (b.far - b.near) / b.bays * (b.door + np.float32(0.5))
-    shapes.add(along(b.x, 0, 2.6, door - 0.8, door + 0.8), b.trim, Material.TRIM, shade=b.light)
-    paint = tinted(rng, 0.7 * SIGNS[(rng.random(len(door)) * len(SIGNS)).astype(np.intp)], 8)
-    shapes.add(along(b.x, 0, 2.35, door - 0.58, door + 0.58), paint, Material.TRIM, shade=b.light)
-    lamps = along(b.x, 2.4, 2.8, door - 0.3, door + 0.3)
-    shapes.add(lamps, (244, 236, 210), Material.LAMP, shade=b.light, other=DOOR_LIGHT)
+def _entrances(kit: KitBuilder, rng: np.random.Generator, b: Buildings) -> None:
+    """Make of each house the plinth, and the door under its lamp."""
+    plinth = along(0, 0, 0.7, 0, b.width)
+    kit.add(b.piece, plinth, dimmed(b.wall, 0.7), Material.STONE, face=Face.WALL, reach=FAR)
+    door = b.width / b.bays * (b.door + np.float32(0.5))
+    frame = along(0, 0, 2.6, door - 0.8, door + 0.8)
+    kit.add(b.piece, frame, b.trim, Material.TRIM, face=Face.WALL, reach=MIDDLE)
+    paint = tinted(rng, 0.7 * chosen(rng, SIGNS, len(door)), 8)
+    leaf = along(0, 0, 2.35, door - 0.58, door + 0.58)
+    kit.add(b.piece, leaf, paint, Material.TRIM, face=Face.WALL, reach=MIDDLE)
+    lamp = along(0, 2.4, 2.8, door - 0.3, door + 0.3)
+    kit.add(b.piece, lamp, (244, 236, 210), Material.LAMP, face=Face.WALL, other=DOOR_LIGHT, reach=MIDDLE)
 
 
-def _relief(shapes: Shapes, b: Buildings, sun: Sun) -> None:
-    """Draw what stands out from the walls: cornices and string courses."""
-    out, high, top = b.x - b.side * np.float32(0.35), b.height - np.float32(0.4), b.height + np.float32(0.1)
-    shapes.add(flat(b.x, out, b.near, b.far, high), dimmed(b.trim, 0.5), Material.TRIM, shade=0)
-    shapes.add(across(b.x, out, high, top, b.near), b.trim, Material.TRIM, shade=sun.front)
-    shapes.add(along(out, high, top, b.near, b.far), b.trim, Material.TRIM, shade=b.light)
-    shapes.add(along(b.x, b.ground - 0.1, b.ground + 0.15, b.near, b.far), b.trim, Material.TRIM, shade=b.light)
+def _relief(kit: KitBuilder, b: Buildings) -> None:
+    """Make what stands out from the walls: cornices and string courses."""
+    high, top = b.height - np.float32(0.4), b.height + np.float32(0.1)
+    under = flat(0, -0.35, 0, b.width, high)
+    kit.add(b.piece, under, dimmed(b.trim, 0.5), Material.TRIM, face=Face.DARK, reach=MIDDLE)
+    kit.add(b.piece, across(0, -0.35, high, top, 0), b.trim, Material.TRIM, face=Face.FRONT, reach=MIDDLE)
+    kit.add(b.piece, along(-0.35, high, top, 0, b.width), b.trim, Material.TRIM, face=Face.WALL, reach=FAR)
+    course = along(0, b.ground - 0.1, b.ground + 0.15, 0, b.width)
+    kit.add(b.piece, course, b.trim, Material.TRIM, face=Face.WALL, reach=MIDDLE)
 
 
-def _balconies(shapes: Shapes, b: Buildings, sun: Sun) -> None:
+def _balconies(kit: KitBuilder, b: Buildings) -> None:
     owner, level = np.nonzero(np.arange(1, STOREYS) < b.floors[:, None])
     y = b.ground[owner] + b.storey[owner] * (level + np.float32(1.02))
-    width = (b.far - b.near)[owner]
-    z0, z1 = b.near[owner] + 0.28 * width, b.near[owner] + 0.72 * width
-    x, out = b.x[owner], b.x[owner] - b.side[owner] * np.float32(0.9)
-    trim, light = b.trim[owner], b.light[owner]
-    shapes.add(flat(x, out, z0, z1, y), dimmed(b.wall[owner], 0.5), Material.TRIM, shade=0)
-    shapes.add(across(x, out, y, y + 0.95, z0), dimmed(trim, 0.75), Material.TRIM, shade=sun.front)
-    shapes.add(along(out, y, y + 0.95, z0, z1), dimmed(trim, 0.85), Material.TRIM, shade=light)
+    z0, z1 = 0.28 * b.width[owner], 0.72 * b.width[owner]
+    piece, trim = b.piece[owner], b.trim[owner]
+    under, end, rail = flat(0, -0.9, z0, z1, y), across(0, -0.9, y, y + 0.95, z0), along(-0.9, y, y + 0.95, z0, z1)
+    kit.add(piece, under, dimmed(b.wall[owner], 0.5), Material.TRIM, face=Face.DARK, reach=MIDDLE)
+    kit.add(piece, end, dimmed(trim, 0.75), Material.TRIM, face=Face.FRONT, reach=MIDDLE)
+    kit.add(piece, rail, dimmed(trim, 0.85), Material.TRIM, face=Face.WALL, reach=MIDDLE)

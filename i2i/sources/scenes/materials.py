@@ -6,7 +6,7 @@ from enum import IntEnum, auto
 
 import numpy as np
 
-from i2i.sources.scenes.textures import Texture, tile_number
+from i2i.sources.scenes.textures import Texture, tile
 
 CLASSES = ("sky", "building", "window", "road", "marking", "pavement", "tree", "car", "person", "lamp")
 PALETTE = (
@@ -65,7 +65,7 @@ _PROPERTIES = {
 }
 
 CLASS_OF = np.array([CLASSES.index(_PROPERTIES[material][0]) for material in Material], np.uint8)
-TILE_OF = np.array([tile_number(_PROPERTIES[material][1], 0) for material in Material], np.int32)
+TILE_OF = np.array([tile(_PROPERTIES[material][1], 0)[0] for material in Material], np.int32)
 CONTRAST_OF = np.array([_PROPERTIES[material][2] / 64 for material in Material], np.float32)
 # Walls and ground lie where the empty street says they do; the sun's shadow is worked out for them pixel by pixel.
 FIXED = np.array(

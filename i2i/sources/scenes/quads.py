@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 
 def along(x: Span, y0: Span, y1: Span, z0: Span, z1: Span) -> Floats:
     """Return upright rectangles parallel to the street, n x 4 x 3; each argument a number or n of them."""
-    quads = np.empty((_count(x, y0, z0), 4, 3), np.float32)
+    quads = np.empty((_count(x, y0, y1, z0, z1), 4, 3), np.float32)
     by_corner = quads.T
     by_corner[0] = x
     by_corner[1, :2], by_corner[1, 2:] = y0, y1
@@ -26,7 +26,7 @@ def along(x: Span, y0: Span, y1: Span, z0: Span, z1: Span) -> Floats:
 
 def across(x0: Span, x1: Span, y0: Span, y1: Span, z: Span) -> Floats:
     """Return upright rectangles that face the camera, n x 4 x 3."""
-    quads = np.empty((_count(x0, y0, z), 4, 3), np.float32)
+    quads = np.empty((_count(x0, x1, y0, y1, z), 4, 3), np.float32)
     by_corner = quads.T
     by_corner[0, ::3], by_corner[0, 1:3] = x0, x1
     by_corner[1, :2], by_corner[1, 2:] = y0, y1
@@ -36,21 +36,12 @@ def across(x0: Span, x1: Span, y0: Span, y1: Span, z: Span) -> Floats:
 
 def flat(x0: Span, x1: Span, z0: Span, z1: Span, y: Span = 0) -> Floats:
     """Return level rectangles, n x 4 x 3."""
-    quads = np.empty((_count(x0, y, z0), 4, 3), np.float32)
+    quads = np.empty((_count(x0, x1, y, z0, z1), 4, 3), np.float32)
     by_corner = quads.T
     by_corner[0, ::3], by_corner[0, 1:3] = x0, x1
     by_corner[1] = y
     by_corner[2, :2], by_corner[2, 2:] = z0, z1
     return quads
-
-
-def standing(outlines: Floats, x: Floats, z: Floats) -> Floats:
-    """Return outlines n x m x k x 2 (right, up) as upright polygons at n places, n·m x k x 3."""
-    corners = np.empty((*outlines.shape[:3], 3), np.float32)
-    corners[..., :2] = outlines
-    corners[..., 0] += x[:, None, None]
-    corners[..., 2] = z[:, None, None]
-    return corners.reshape(-1, outlines.shape[2], 3)
 
 
 def swept(x0: Floats, x1: Floats, y0: Floats, y1: Floats, dx: Floats, dy: Floats) -> Floats:
@@ -81,7 +72,12 @@ def pick(rng: np.random.Generator, options: Sequence[_T]) -> _T:
 def tinted(rng: np.random.Generator, colours: Floats, amount: float = 12) -> Floats:
     """Return n x 3 colours, each channel moved by up to `amount`, and all three by up to twice as much together."""
     moves = (2 * rng.random((len(colours), 4), np.float32) - 1) * np.float32(amount)
-    return colours + moves[:, :3] + 2 * moves[:, 3:]
+    return np.asarray(colours + moves[:, :3] + 2 * moves[:, 3:])
+
+
+def chosen(rng: np.random.Generator, colours: Floats, count: int) -> Floats:
+    """Draw n of the colours, n x 3."""
+    return colours[(rng.random(count) * len(colours)).astype(np.intp)]
 
 
 def dimmed(colour: Paint, factor: float) -> Paint:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
 from i2i.sources.scenes import things
-from i2i.sources.scenes.canvas import Colour, Shapes
-from i2i.sources.scenes.facades import Buildings, Sun, draw_buildings, plan_buildings
+from i2i.sources.scenes.canvas import BLACK, Colour, Integers, Shapes
+from i2i.sources.scenes.facades import Buildings, make_buildings
+from i2i.sources.scenes.kit import Face, Kit, KitBuilder
 from i2i.sources.scenes.materials import Material
-from i2i.sources.scenes.quads import across, between, flat, swept
+from i2i.sources.scenes.quads import between, flat, palette, swept
 from i2i.sources.scenes.textures import Floats
 
 END = 95.0  # metres; farther, there is a skyline
 NEAREST = 1.0
 ROOFLINE_STEP = 0.5
+_LIGHTS_END, _SHADOWS_END = 60.0, 45.0  # metres; farther, neither is seen
+_SIDE_STREET = 7.5
+_BUILDINGS = 384
+_ROW = 13  # buildings on either side of the side street: enough to fill the longest stretch
+_BEHIND = 1000.0  # added to the depth of buildings: they are behind all that stands on the street
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ WEATHERS = (
     Weather(0.15, 0.30, 0.95, 300, 0.0, (106, 146, 200), (240, 216, 180), (0.80, 0.68, 0.50)),
     Weather(0.15, 0.95, 0.12, 200, 1.0, (158, 168, 180), (206, 210, 214), (0.72, 0.69, 0.64)),
 )
+_SHARES = np.cumsum([weather.share for weather in WEATHERS])
 
 
 @dataclass(frozen=True)
@@ -89,33 +96,66 @@ class Street:
     phase: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class _StreetKit:
+    kit: Kit
+    buildings: Buildings
+    cars: Integers
+    people: Integers
+    skylines: Integers
+    trees: Integers
+    lamps: Integers
+
+
+@lru_cache(maxsize=1)
+def _street_kit() -> _StreetKit:
+    """Make the kit: cars by kind (coming, leaving, parked), trees by colour of leaves, lamps by kind (warm, white)."""
+    builder, rng = KitBuilder(), np.random.Generator(np.random.PCG64(20170721))
+    buildings = make_buildings(builder, rng, _BUILDINGS)
+    white, red = (236, 236, 226), (176, 20, 20)
+    kinds = ((white, things.HEADLIGHT), (red, things.TAILLIGHT), (red, BLACK))
+    cars = np.stack([things.make_cars(builder, rng, 32, day, night) for day, night in kinds])
+    people = things.make_people(builder, rng, 64)
+    skylines = things.make_skylines(builder, rng, 24)
+    trees = np.stack([things.make_trees(builder, rng, leaves, 12) for leaves in things.LEAVES])
+    lamps = np.concatenate(things.make_lamps(builder))
+    return _StreetKit(builder.build(), buildings, cars, people, skylines, trees, lamps)
+
+
+Placed = tuple[Integers, Floats, Floats]
+"""The numbers of pieces, and where they stand: x and z."""
+
+
 def draw_street(rng: np.random.Generator) -> Street:
     """Draw one street; every random number that any of its pictures depends on is drawn here."""
     view = View(between(rng, 1.9, 3.4), between(rng, 0.52, 0.72), between(rng, 0.3, 0.7), between(rng, 0.5, 0.6))
-    shares = np.cumsum([weather.share for weather in WEATHERS])
-    weather = WEATHERS[int(np.searchsorted(shares, rng.random() * shares[-1]))]
-    layout = _layout(rng)
-    sun = _sun(rng)
-    # What falls on the walls at the left and right, on what faces the camera, and on level ground.
-    faces = Sun(*(weather.sunlight * max(0.0, 1.2 * face) for face in (sun[0], -sun[0], -sun[2], 0.9 * sun[1])))
-    shapes = Shapes()
-    _ground(shapes, rng, layout, weather, faces)
-    _skyline(shapes, rng)
-    edges = (view.vanish, 1 - view.vanish)
-    seen = [view.focal * abs(wall) / edge for wall, edge in zip(layout.wall, edges, strict=True)]
-    starts = max(NEAREST, seen[0] - between(rng, 0.5, 8)), max(NEAREST, seen[1] - between(rng, 0.5, 8))
-    buildings = plan_buildings(rng, layout.wall, starts, END, layout.gap, faces)
-    draw_buildings(shapes, rng, buildings, faces)
-    shadows, lights = _furnish(shapes, rng, layout, faces, sun)
-    lights.append(_shop_lights(buildings))
+    weather = WEATHERS[int(np.searchsorted(_SHARES, rng.random() * _SHARES[-1]))]
+    layout, sun, shapes, parts = _layout(rng), _sun(rng), Shapes(), _street_kit()
+    light = _light_on_faces(weather, sun)
+    top = float(light[0, Face.TOP])
+    _ground(shapes, rng, layout, weather, top)
+    skyline = parts.skylines[int(rng.random() * len(parts.skylines)), None]
+    rows = _rows(rng, layout, view, parts.buildings)
+    lamps, trees = _kerbside(rng, layout, parts)
+    people, (cars, kind) = _people(rng, layout, parts.people), _traffic(rng, layout, parts.cars)
+    placed = ((skyline, np.ones(1, np.float32), np.zeros(1, np.float32)), rows, lamps, trees, people, cars)
+    piece, x, z = (np.concatenate([group[column] for group in placed]) for column in range(3))
+    depth = z.copy()
+    depth[: len(rows[0]) + 1] += _BEHIND
+    depth[0] += END
+    tint = (0.93 + 0.14 * rng.random((len(piece), 3), np.float32)).astype(np.float32)
+    parts.kit.place(shapes, piece, x, z, depth, tint, light)
+    shadows = _shadows(sun, lamps, trees, people, cars)
+    lights = np.concatenate([_lamp_lights(lamps, parts), *_beams(cars, kind), _shop_lights(rows, parts.buildings)])
+    lights = lights[lights[:, 2] < _LIGHTS_END]
     phase = int(64 * rng.random()), int(64 * rng.random())
-    return Street(view, weather, layout, sun, _roofline(buildings), shapes, shadows, np.concatenate(lights), phase)
+    return Street(view, weather, layout, sun, _roofline(rows, parts.buildings), shapes, shadows, lights, phase)
 
 
 def _layout(rng: np.random.Generator) -> Layout:
     left, right = -between(rng, 3.2, 6.0), between(rng, 3.0, 5.5)
     walls = left - between(rng, 2.2, 3.6), right + between(rng, 2.2, 3.6)
-    return Layout((left, right), walls, between(rng, 22, 60) if rng.random() < 0.6 else 2 * END)
+    return Layout((left, right), walls, between(rng, 22, 60) if rng.random() < 0.6 else END)
 
 
 def _sun(rng: np.random.Generator) -> tuple[float, float, float]:
@@ -124,101 +164,117 @@ def _sun(rng: np.random.Generator) -> tuple[float, float, float]:
     return float(np.cos(high) * np.sin(turn)), float(np.sin(high)), float(np.cos(high) * np.cos(turn))
 
 
-def _ground(shapes: Shapes, rng: np.random.Generator, layout: Layout, weather: Weather, sun: Sun) -> None:
+def _light_on_faces(weather: Weather, sun: tuple[float, float, float]) -> Floats:
+    """Return the fraction of sunlight on each Face of what stands at the left and at the right, 2 x 6."""
+    x, up, ahead = (1.08 * weather.sunlight * part for part in sun)
+    front, top = max(0.0, -ahead), 0.9 * up
+    rows = [(0.15, wall, front, top, (wall + top) / 2, 1.0) for wall in (max(0.0, x), max(0.0, -x))]
+    return np.array(rows, np.float32)
+
+
+def _ground(shapes: Shapes, rng: np.random.Generator, layout: Layout, weather: Weather, light: float) -> None:
     dry = 1 - 0.35 * weather.wet
-    road: Colour = (104 * dry, 104 * dry, 108 * dry)
-    stone: Colour = (172 * dry, 166 * dry, 156 * dry)
-    white: Colour = (232, 232, 226)
     left, right = layout.kerb
-    shapes.add(flat(-90, 90, NEAREST, 600), stone, Material.PAVEMENT, shade=sun.top)
-    shapes.add(flat(left, right, NEAREST, 600), road, Material.ROAD, shade=sun.top)
+    lanes = [flat(left, right, NEAREST, 600)]
     if layout.gap < END:
-        shapes.add(flat(-90, 90, layout.gap + 1, layout.gap + 6.5), road, Material.ROAD, shade=sun.top)
+        lanes.append(flat(-90, 90, layout.gap + 1, layout.gap + 6.5))
     kerbs = flat(np.array([left - 0.16, right]), np.array([left, right + 0.16]), NEAREST, 200)
-    shapes.add(kerbs, (198, 194, 186), Material.PAVEMENT, shade=sun.top)
     zebra = layout.gap - 4 if layout.gap < END else between(rng, 8, 30)
     dashes = np.arange(NEAREST + between(rng, 0, 5), END, 6.0, dtype=np.float32)
     dashes = dashes[np.abs(dashes + 1.5 - zebra) > 4]
     middle = (left + right) / 2
-    shapes.add(flat(middle - 0.09, middle + 0.09, dashes, dashes + 3), white, Material.MARKING, shade=sun.top)
+    marks = [flat(middle - 0.09, middle + 0.09, dashes, dashes + 3)]
     if rng.random() < 0.7:
         stripes = np.arange(left + 0.4, right - 0.5, 1.0, dtype=np.float32)
-        shapes.add(flat(stripes, stripes + 0.5, zebra - 1.5, zebra + 1.5), white, Material.MARKING, shade=sun.top)
+        marks.append(flat(stripes, stripes + 0.5, zebra - 1.5, zebra + 1.5))
+    quads = [flat(-90, 90, NEAREST, 600), *lanes, kerbs, *marks]
+    kinds = np.repeat(np.arange(4), (1, len(lanes), len(kerbs), sum(map(len, marks))))
+    colours = palette(
+        (172 * dry, 166 * dry, 156 * dry), (104 * dry, 104 * dry, 108 * dry), (198, 194, 186), (232, 232, 226)
+    )
+    materials = np.array([Material.PAVEMENT, Material.ROAD, Material.PAVEMENT, Material.MARKING])
+    shapes.add(np.concatenate(quads), colours[kinds], materials[kinds], shade=light)
 
 
-def _skyline(shapes: Shapes, rng: np.random.Generator) -> None:
-    """Draw the town behind the end of the street, a few of its windows lit."""
-    for z, tone in ((170.0, 0.9), (130.0, 0.78)):
-        chance = rng.random((2, 9), np.float32)
-        x = np.arange(-54, 54, 12, dtype=np.float32) + 6 * chance[0]
-        tall = 6 + 22 * chance[1] ** 2
-        shapes.add(across(x, x + 12, 0, tall, z), (150 * tone, 158 * tone, 172 * tone), Material.DISTANT, shade=0.3)
-    windows = across(x + 4, x + 6, 3, 0.7 * tall, 130.0)
-    shapes.add(windows, (170, 164, 150), Material.DISTANT, other=(150, 110, 60))
+def _rows(rng: np.random.Generator, layout: Layout, view: View, buildings: Buildings) -> Placed:
+    """Return the buildings of both sides: from the side street towards the camera, and on from there to the end."""
+    tall = 0.15 + 0.45 * rng.random((2, 1, 1), np.float32)
+    chosen = ((tall + 0.4 * rng.random((2, 2, _ROW), np.float32)) * _BUILDINGS).astype(np.intp)
+    width = buildings.width[chosen]
+    passed = np.cumsum(width, axis=2)
+    near = np.stack([layout.gap - passed[:, 0], layout.gap + _SIDE_STREET + passed[:, 1] - width[:, 1]], axis=1)
+    wall = np.array(layout.wall, np.float32)
+    edge = view.focal * np.abs(wall) / np.array((view.vanish, 1 - view.vanish))
+    seen = (near + width > edge[:, None, None]) & (near < END)
+    x = np.broadcast_to(wall[:, None, None], near.shape)
+    return buildings.piece[chosen[seen]], x[seen], near[seen].astype(np.float32)
 
 
-def _roofline(buildings: Buildings) -> Floats:
+def _roofline(rows: Placed, buildings: Buildings) -> Floats:
     line = np.zeros((2, 256), np.float32)
-    columns = (buildings.side, buildings.near / ROOFLINE_STEP, buildings.far / ROOFLINE_STEP, buildings.height)
-    for side, near, far, height in np.stack(columns, axis=1).tolist():
-        line[int(side > 0), int(near) : int(far)] = height
+    piece, x, near = rows
+    first = np.maximum(near / ROOFLINE_STEP, 0).astype(np.intp)
+    last = ((near + buildings.width[piece]) / ROOFLINE_STEP).astype(np.intp)
+    sides, heights = (x > 0).astype(np.intp), buildings.height[piece]
+    for side, a, b, height in zip(sides.tolist(), first.tolist(), last.tolist(), heights.tolist(), strict=True):
+        line[side, a:b] = height
     return line
 
 
-def _shop_lights(buildings: Buildings) -> Floats:
-    shops = buildings.only(buildings.shop & (buildings.near < 36))
-    lights = np.empty((len(shops.near), 8), np.float32)
-    lights[:, 0], lights[:, 1], lights[:, 2] = 0.86 * shops.x, 1.6, (shops.near + shops.far) / 2
-    lights[:, 3:] = 0.5, 0.38, 0.22, 2.4, 0
-    return lights
+def _kerbside(rng: np.random.Generator, layout: Layout, parts: _StreetKit) -> tuple[Placed, Placed]:
+    """Return the lamps and the trees between them: one kind of lamp and one kind of tree a street."""
+    spacing, share = between(rng, 13, 19), between(rng, 0.2, 1)
+    chance = rng.random((2, 2, 5), np.float32)
+    z = 6 + spacing * (chance[0, :, :1] + np.arange(5, dtype=np.float32))
+    kerb, out = np.array(layout.kerb, np.float32)[:, None], np.array([[-1], [1]], np.float32)
+    free = np.abs(z - layout.gap - 3.5) > 4
+    tree_z = z + np.float32(spacing / 2)
+    planted = (chance[1] < share) & (np.abs(tree_z - layout.gap - 3.5) > 4)
+    lamp_x, tree_x = kerb + 0.45 * out + 0 * z, kerb + 0.8 * out + 0 * z
+    lamp = parts.lamps[int(rng.random() * len(parts.lamps))]
+    leaves = parts.trees[int(rng.random() * len(parts.trees))]
+    lamps = np.full(int(free.sum()), lamp)
+    trees = leaves[(chance[1][planted] * len(leaves)).astype(np.intp)]
+    return (lamps, lamp_x[free], z[free].astype(np.float32)), (trees, tree_x[planted], tree_z[planted])
 
 
-def _furnish(
-    shapes: Shapes, rng: np.random.Generator, layout: Layout, sun: Sun, ray: tuple[float, float, float]
-) -> tuple[list[Floats], list[Floats]]:
-    """Draw what stands on the street; return the shadows on the ground and the lights."""
-    lean = -ray[0] / ray[1], -ray[2] / ray[1]
-    lamps, trees = _kerbside(rng, layout)
-    if rng.random() < 0.5:
-        lights = _lights(things.draw_lanterns(shapes, *lamps), (1.15, 0.84, 0.46), 3.4, 1)
-    else:
-        lights = _lights(things.draw_street_lamps(shapes, *lamps), (1.06, 1.08, 1.15), 5.0, 1)
-    leaves = things.LEAVES[int(rng.random() * len(things.LEAVES))]
-    crowns = things.draw_trees(shapes, rng, *trees, leaves, sun.top)
-    people = _people(rng, layout)
-    things.draw_people(shapes, rng, *people, 0.8 * sun.top)
-    x, z, kind = _traffic(rng, layout)
-    facing, lit = kind == 0, kind < 2
-    things.draw_cars(shapes, rng, x, z, sun, facing, lit)
-    beams = np.stack([x, 0 * x + 0.7, z], axis=1)
-    boxes = [(*lamps, 0.09, 0.0, 4.5), (*trees, 0.15, 0.0, 3.0), (*people, 0.22, 0.0, 1.6), (x, z, 0.9, 4.2, 1.1)]
-    shadows = [_box_shadows(boxes, lean), _crown_shadows(*trees, crowns, lean)]
-    ahead, behind = np.float32((0, -0.2, -2.2)), np.float32((0, -0.2, -0.6))
-    return shadows, [
-        lights,
-        _lights(beams[facing] + ahead, (0.9, 0.88, 0.78), 1.6, 0.35),
-        _lights(beams[lit & ~facing] + behind, (0.8, 0.08, 0.05), 0.7, 0.12),
-    ]
+def _people(rng: np.random.Generator, layout: Layout, people: Integers) -> Placed:
+    chance = rng.random((4, 2 + int(7 * rng.random())), np.float32)
+    side = (chance[0] * 2).astype(np.intp)
+    kerb, wall = np.array(layout.kerb, np.float32)[side], np.array(layout.wall, np.float32)[side]
+    x, z = kerb + (wall - kerb) * (0.3 + 0.55 * chance[1]), 5 + 40 * chance[2] ** np.float32(1.5)
+    return people[(chance[3] * len(people)).astype(np.intp)], x, z
 
 
-def _lights(places: Floats, colour: Colour, reach: float, glow: float) -> Floats:
-    lights = np.empty((len(places), 8), np.float32)
-    lights[:, :3] = places
-    lights[:, 3:] = *colour, reach, glow
-    return lights
+def _traffic(rng: np.random.Generator, layout: Layout, cars: Integers) -> tuple[Placed, Integers]:
+    """Return the cars and their kinds: 0 comes towards the camera, 1 goes away, 2 is parked."""
+    left, right = layout.kerb
+    lanes = np.array([left + 0.25 * (right - left), left + 0.75 * (right - left), right - 1.0], np.float32)
+    chance = rng.random((3, 3, 6), np.float32)
+    apart = np.array([[9.0, 9.0, 5.5]], np.float32).T + np.array([[21.0, 21.0, 8.0]], np.float32).T * chance[0]
+    z = np.cumsum(apart, axis=1) - np.float32(3)
+    x = lanes[:, None] + (chance[1] - np.float32(0.5)) * np.array([[0.5, 0.5, 0.1]], np.float32).T
+    kind = np.arange(3)[:, None] + np.zeros((1, 6), np.intp)
+    parking = right - left > 9.4
+    there = (z < 65) & ((kind < 2) | (parking & (np.abs(z - layout.gap - 2) > 8)))
+    kind = kind[there]
+    return (cars[kind, (chance[2][there] * cars.shape[1]).astype(np.intp)], x[there], z[there]), kind
 
 
-def _box_shadows(boxes: list[tuple[Floats, Floats, float, float, float]], lean: tuple[float, float]) -> Floats:
-    """Return the shadows on the ground of boxes, n x 6 x 3; by kind: x, nearest z, half the width, length, height."""
-    x, z = np.concatenate([box[0] for box in boxes]), np.concatenate([box[1] for box in boxes])
-    kinds = np.repeat(np.arange(len(boxes)), [len(box[0]) for box in boxes])
-    half, length, height = np.array([box[2:] for box in boxes], np.float32)[kinds].T
-    return _on_ground(swept(x - half, x + half, z, z + length, lean[0] * height, lean[1] * height))
-
-
-def _crown_shadows(x: Floats, z: Floats, radius: Floats, lean: tuple[float, float]) -> Floats:
-    middle = np.stack([x, z], axis=1) + (2.6 + 0.75 * radius)[:, None] * np.array(lean, np.float32)
-    return _on_ground(radius[:, None, None] * things.RING + middle[:, None])
+def _shadows(
+    sun: tuple[float, float, float], lamps: Placed, trees: Placed, people: Placed, cars: Placed
+) -> list[Floats]:
+    """Return what the shadows of things cover on the ground, n x k x 3: boxes drawn out, and crowns of trees."""
+    lean = -sun[0] / sun[1], -sun[2] / sun[1]
+    boxes = ((lamps, 0.09, 0.0, 4.5), (trees, 0.15, 0.0, 3.0), (people, 0.22, 0.0, 1.6), (cars, 0.9, 4.2, 1.1))
+    x, z = (np.concatenate([placed[axis] for placed, *_ in boxes]) for axis in (1, 2))
+    near = z < _SHADOWS_END
+    kinds = np.repeat(np.arange(len(boxes)), [len(placed[0]) for placed, *_ in boxes])[near]
+    x, z = x[near], z[near]
+    half, length, height = np.array([box[1:] for box in boxes], np.float32)[kinds].T
+    drawn_out = swept(x - half, x + half, z, z + length, lean[0] * height, lean[1] * height)
+    middle = np.stack(trees[1:], axis=1)[:, None] + things.CROWN_MIDDLE * np.array(lean, np.float32)
+    return [_on_ground(drawn_out), _on_ground(middle + np.float32(things.CROWN_RADIUS) * things.RING)]
 
 
 def _on_ground(outlines: Floats) -> Floats:
@@ -227,35 +283,30 @@ def _on_ground(outlines: Floats) -> Floats:
     return corners
 
 
-def _kerbside(rng: np.random.Generator, layout: Layout) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
-    """Return where the lamps and the trees between them are, x and z of each."""
-    spacing, share = between(rng, 13, 19), between(rng, 0.2, 1)
-    start = 6 + spacing * rng.random((2, 1), np.float32)
-    z = start + np.float32(spacing) * np.arange(5, dtype=np.float32)
-    kerb, out = np.array(layout.kerb, np.float32)[:, None], np.array([[-1], [1]], np.float32)
-    free = np.abs(z - layout.gap - 3.5) > 4
-    between_lamps = z + np.float32(spacing / 2)
-    planted = (rng.random(z.shape) < share) & (np.abs(between_lamps - layout.gap - 3.5) > 4)
-    lamp_x, tree_x = kerb + 0.45 * out + 0 * z, kerb + 0.8 * out + 0 * z
-    return (lamp_x[free], z[free]), (tree_x[planted], between_lamps[planted])
+def _lights(x: Floats, y: float, z: Floats, colour: Colour, reach: float, glow: float) -> Floats:
+    lights = np.empty((len(x), 8), np.float32)
+    lights[:, 0], lights[:, 1], lights[:, 2] = x, y, z
+    lights[:, 3:] = *colour, reach, glow
+    return lights
 
 
-def _traffic(rng: np.random.Generator, layout: Layout) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:
-    """Return x, z and kind of the cars: 0 comes towards the camera, 1 goes away, 2 is parked."""
-    left, right = layout.kerb
-    lanes = np.array([left + 0.25 * (right - left), left + 0.75 * (right - left), right - 1.0], np.float32)
-    chance = rng.random((2, 3, 6), np.float32)
-    apart = np.array([[9.0, 9.0, 5.5]], np.float32).T + np.array([[21.0, 21.0, 8.0]], np.float32).T * chance[0]
-    z = np.cumsum(apart, axis=1) - np.float32(3)
-    x = lanes[:, None] + (chance[1] - np.float32(0.5)) * np.array([[0.5, 0.5, 0.1]], np.float32).T
-    kind = np.arange(3)[:, None] + np.zeros((1, 6), np.int64)
-    parking = right - left > 9.4
-    there = (z < 65) & ((kind < 2) | (parking & (np.abs(z - layout.gap - 2) > 8)))
-    return x[there], z[there], kind[there]
+def _lamp_lights(lamps: Placed, parts: _StreetKit) -> Floats:
+    piece, x, z = lamps
+    if len(piece) and piece[0] == parts.lamps[0]:
+        return _lights(x, things.LANTERN_HEIGHT, z, (1.15, 0.84, 0.46), 3.4, 1)
+    return _lights(x - np.sign(x) * things.MAST_ARM, things.MAST_HEIGHT, z, (1.06, 1.08, 1.15), 5.0, 1)
 
 
-def _people(rng: np.random.Generator, layout: Layout) -> tuple[Floats, Floats]:
-    chance = rng.random((3, 2 + int(7 * rng.random())), np.float32)
-    side = (chance[0] * 2).astype(np.intp)
-    kerb, wall = np.array(layout.kerb, np.float32)[side], np.array(layout.wall, np.float32)[side]
-    return kerb + (wall - kerb) * (0.3 + 0.55 * chance[1]), 5 + 40 * chance[2] ** np.float32(1.5)
+def _beams(cars: Placed, kind: Integers) -> tuple[Floats, Floats]:
+    _, x, z = cars
+    coming, leaving = kind == 0, kind == 1
+    return (
+        _lights(x[coming], 0.5, z[coming] - 2.2, (0.9, 0.88, 0.78), 1.6, 0.35),
+        _lights(x[leaving], 0.5, z[leaving] - 0.6, (0.8, 0.08, 0.05), 0.7, 0.12),
+    )
+
+
+def _shop_lights(rows: Placed, buildings: Buildings) -> Floats:
+    piece, x, z = rows
+    shops = buildings.shop[piece] & (z < 36)
+    return _lights(0.86 * x[shops], 1.6, z[shops] + buildings.width[piece[shops]] / 2, (0.5, 0.38, 0.22), 2.4, 0)

@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 SIDE = 512  # texels of a tile's side; a power of two, so that wrapping is a bit mask
-LEVELS = 6  # each level halves the detail: a far surface samples a blurred tile, or it would sparkle
+LEVELS = 6  # each half as large as the one before: a far surface samples a small tile, or it would sparkle
+_SIDES = [SIDE >> level for level in range(LEVELS)]
+_FIRST = [sum(side * side for side in _SIDES[:level]) for level in range(LEVELS + 1)]
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
 Bytes = npt.NDArray[np.uint8]
 Texels = npt.NDArray[np.int32]
 
@@ -33,7 +35,7 @@ class Texture(IntEnum):
 
 @lru_cache(maxsize=1)
 def bank() -> Bytes:
-    """Return every tile at every level, flat: (texture, level, row, column) in C order, 128 is neutral."""
+    """Return every tile at every level, one after another in rows, 128 is neutral; `tile` says where each begins."""
     rng = np.random.Generator(np.random.PCG64(20160521))
     grain = 0.5 * _noise(rng, 1.0) + 0.5 * _noise(rng, 4.0) + 0.5 * _noise(rng, 40.0)
     tiles = {
@@ -50,21 +52,22 @@ def bank() -> Bytes:
         Texture.GRASS: 0.6 * _noise(rng, 1.5) + 0.7 * _noise(rng, 9.0) + 0.5 * _noise(rng, 40.0),
         Texture.SMOOTH: 0.0 * grain,
     }
-    return np.stack([_levels(tiles[texture]) for texture in Texture]).reshape(-1)
+    return np.concatenate([_levels(tiles[texture]) for texture in Texture])
 
 
-def sample(tile: Texels | int, u: Texels, v: Texels) -> Floats:
-    """Look up texels (u, v), wrapped, of tiles numbered by `tile_number`: float32, 128 is neutral, 64 one deviation."""
-    index = v & (SIDE - 1)
-    index *= SIDE
-    index += u & (SIDE - 1)
-    index += tile
+def tile(texture: int, level: int) -> tuple[int, int]:
+    """Return where a tile begins in the bank, and its side in texels; of one texture, level by level, in order."""
+    return texture * _FIRST[LEVELS] + _FIRST[level], _SIDES[level]
+
+
+def sample(first: Texels | int, side: Texels | int, u: Texels, v: Texels) -> Floats:
+    """Look up texels (u, v), wrapped, of the tiles that begin at `first`: float32, 128 is neutral, 64 one deviation."""
+    mask = side - 1
+    index = v & mask
+    index *= side
+    index += u & mask
+    index += first
     return bank().take(index).astype(np.float32)
-
-
-def tile_number(texture: int, level: int) -> int:
-    """Return where a tile begins in the bank."""
-    return (texture * LEVELS + level) * SIDE * SIDE
 
 
 @lru_cache(maxsize=8)
@@ -86,7 +89,7 @@ def _noise(rng: np.random.Generator, sigma: float) -> Floats:
     gain = np.exp(-2 * (np.pi * sigma) ** 2 * (frequency[:, None] ** 2 + frequency[None, : SIDE // 2 + 1] ** 2))
     gain[0, 0] = 0
     noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((SIDE, SIDE))) * gain, s=(SIDE, SIDE))
-    return (noise / noise.std()).astype(np.float32)
+    return np.asarray(noise / noise.std(), np.float32)
 
 
 def _courses(rng: np.random.Generator, width: int, height: int, joint: float) -> Floats:
@@ -100,9 +103,6 @@ def _courses(rng: np.random.Generator, width: int, height: int, joint: float) ->
     return np.asarray(tile - tile.mean(), np.float32)
 
 
-def _levels(tile: Floats) -> Bytes:
-    levels = []
-    for level in range(LEVELS):
-        small = cv2.resize(tile, (SIDE >> level, SIDE >> level), interpolation=cv2.INTER_AREA)
-        levels.append(np.repeat(np.repeat(small, 1 << level, axis=0), 1 << level, axis=1))
-    return np.clip(128 + 64 * np.stack(levels), 0, 255).astype(np.uint8)
+def _levels(texels: Floats) -> Bytes:
+    levels = [cv2.resize(texels, (side, side), interpolation=cv2.INTER_AREA).reshape(-1) for side in _SIDES]
+    return np.asarray(np.clip(128 + 64 * np.concatenate(levels), 0, 255), np.uint8)

@@ -8,16 +8,17 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from i2i.sources.scenes.canvas import Colour, Shapes
+from i2i.sources.scenes.canvas import Colour, Integers, Shapes
 from i2i.sources.scenes.quads import between, dimmed, palette, swept, tinted
 from i2i.sources.scenes.textures import Floats
 from i2i.sources.scenes.things import CARS
 
-ROWS, COLUMNS = 6, 5  # of blocks: enough to fill the widest picture at any angle
+ROWS, COLUMNS = 5, 4  # of blocks: enough to fill the widest picture at any angle
 ROOFS = palette((168, 92, 68), (146, 78, 62), (120, 84, 70), (96, 92, 94), (182, 118, 86))
 FLAT_ROOFS = palette((190, 188, 182), (150, 150, 152), (120, 116, 114), (208, 204, 196), (134, 150, 160))
 GRASS: Colour = (104, 128, 70)
 ASPHALT: Colour = (112, 112, 114)
+SAND: Colour = (206, 190, 156)
 PAVING: Colour = (170, 164, 154)
 WATER: Colour = (58, 92, 106)
 MAP_GROUND: Colour = (242, 239, 233)
@@ -92,11 +93,11 @@ class Blocks:
     x1: Floats
     y0: Floats
     y1: Floats
-    use: Floats
+    use: Integers
 
-    def used(self, *uses: Use) -> Blocks:
-        """Return the blocks of these uses."""
-        chosen = np.isin(self.use, uses)
+    def used(self, use: Use) -> Blocks:
+        """Return the blocks of one use."""
+        chosen = self.use == use
         return Blocks(*(column[chosen] for column in vars(self).values()))
 
 
@@ -114,8 +115,10 @@ class _Sketch:
     def __init__(self, rng: np.random.Generator):
         self.rng = rng
         self.photo, self.plan = Shapes(), Shapes()
-        self.shadows: list[Floats] = []
-        self.extent, self.turn = between(rng, 150, 230), between(rng, 0, 2 * np.pi)
+        self.boxes: list[Floats] = []
+        self.cars: list[Floats] = []
+        self.crowns: list[Floats] = []
+        self.extent, self.turn = between(rng, 120, 190), between(rng, 0, 2 * np.pi)
         azimuth, low = between(rng, 0, 2 * np.pi), between(rng, 0.6, 1.2)
         self.sun = np.array([np.cos(azimuth), np.sin(azimuth)], np.float32)
         self.cast = self.sun * np.float32(-low)  # metres of shadow for a metre of height
@@ -133,12 +136,13 @@ class _Sketch:
             self.plan.add(corners, drawn, surface)
 
     def footprint(self, x0: Floats, x1: Floats, y0: Floats, y1: Floats, height: Floats) -> None:
-        """Add the buildings' shadows, and the buildings to the map."""
-        dx, dy = height * self.cast[0], height * self.cast[1]
-        self.shadows.append(swept(x0, x1, y0, y1, dx, dy))
-        edge = np.float32(0.7)
-        self.plan.add(rectangles(x0 - edge, x1 + edge, y0 - edge, y1 + edge), MAP_OUTLINE, Surface.ROOF)
-        self.plan.add(rectangles(x0 + edge, x1 - edge, y0 + edge, y1 - edge), MAP_BUILDING, Surface.ROOF)
+        """Note buildings, for their shadows and for the map."""
+        self.boxes.append(np.stack([x0, x1, y0, y1, height]).astype(np.float32))
+
+    def shadows(self) -> list[Floats]:
+        """Return what the shadows of boxes and trees cover, n x k x 2."""
+        x0, x1, y0, y1, height = np.concatenate(self.boxes + self.cars, axis=1)
+        return [swept(x0, x1, y0, y1, height * self.cast[0], height * self.cast[1]), *self.crowns]
 
     def facing(self, x: float, y: float) -> float:
         """Return the sunlight on a slope that faces (x, y), 0 ... 1."""
@@ -152,20 +156,29 @@ def draw_town(rng: np.random.Generator) -> Town:
     x, y = _streets(rng, straight)
     river = int(rng.random() * ROWS) if rng.random() < 0.5 else -1
     blocks = _blocks(sketch, x, y, river)
-    everywhere = np.float32([-400]), np.float32([400])
-    sketch.ground(rectangles(*everywhere, *everywhere), GRASS, Surface.GRASS, MAP_GROUND)
+    low, high = np.full(1, -400.0), np.full(1, 400.0)
+    sketch.ground(rectangles(low, high, low, high), GRASS, Surface.GRASS, MAP_GROUND)
     _lots(sketch, blocks)
     if river >= 0:
         _river(sketch, y[river], y[river + 1])
     roads = _roads(sketch, x, y, river, straight)
-    _houses(sketch, blocks.used(Use.HOUSES))
-    _terraces(sketch, blocks.used(Use.TERRACES))
-    _city(sketch, blocks.used(Use.CITY))
-    _halls(sketch, blocks.used(Use.HALL))
+    for use, build in ((Use.HOUSES, _houses), (Use.TERRACES, _terraces), (Use.CITY, _city), (Use.HALL, _halls)):
+        used = blocks.used(use)
+        if len(used.use):
+            build(sketch, used)
+    if sketch.boxes:
+        _map_buildings(sketch.plan, np.concatenate(sketch.boxes, axis=1))
     _cars(sketch, roads)
     _trees(sketch, blocks, roads)
     phase = int(64 * rng.random()), int(64 * rng.random())
-    return Town(sketch.photo, sketch.plan, sketch.shadows, sketch.turn, sketch.extent, phase)
+    return Town(sketch.photo, sketch.plan, sketch.shadows(), sketch.turn, sketch.extent, phase)
+
+
+def _map_buildings(plan: Shapes, boxes: Floats) -> None:
+    x0, x1, y0, y1, _ = boxes
+    edge = np.float32(0.7)
+    plan.add(rectangles(x0 - edge, x1 + edge, y0 - edge, y1 + edge), MAP_OUTLINE, Surface.ROOF)
+    plan.add(rectangles(x0 + edge, x1 - edge, y0 + edge, y1 - edge), MAP_BUILDING, Surface.ROOF)
 
 
 def _streets(rng: np.random.Generator, straight: bool) -> tuple[Floats, Floats]:
@@ -187,34 +200,34 @@ def _blocks(sketch: _Sketch, x: Floats, y: Floats, river: int) -> Blocks:
     row, column = np.nonzero(np.arange(ROWS)[:, None] + 0 * use != river)
     x0, x1, y0, y1 = x[row, column] + margin, x[row, column + 1] - margin, y[row] + margin, y[row + 1] - margin
     seen = sketch.seen((x0 + x1) / 2, (y0 + y1) / 2, np.hypot(x1 - x0, y1 - y0) / 2)
-    return Blocks(*(column[seen] for column in (x0, x1, y0, y1, use[row, column])))
+    return Blocks(x0[seen], x1[seen], y0[seen], y1[seen], use[row, column][seen])
+
+
+# By Use: what a block is covered with, its colour, how many trees it has, and its colour on the map.
+LOTS = np.array([Surface.GRASS, Surface.GRASS, Surface.PAVING, Surface.GRASS, Surface.ASPHALT])
+LOT_COLOURS = palette((110, 134, 74), (116, 128, 82), (150, 146, 140), (92, 132, 62), (132, 132, 132))
+TREES = np.array([5, 3, 0, 22, 0])
+LOT_MAP_COLOURS = palette(MAP_GROUND, MAP_GROUND, MAP_CITY, MAP_PARK, MAP_CITY)
 
 
 def _lots(sketch: _Sketch, blocks: Blocks) -> None:
     """Draw the ground of the blocks: gardens, courts and car parks, parks with paths and ponds."""
-    for use, surface, colour, drawn in (
-        (Use.HOUSES, Surface.GRASS, (110, 134, 74), MAP_GROUND),
-        (Use.TERRACES, Surface.GRASS, (116, 128, 82), MAP_GROUND),
-        (Use.CITY, Surface.PAVING, (150, 146, 140), MAP_CITY),
-        (Use.HALL, Surface.ASPHALT, (132, 132, 132), MAP_CITY),
-        (Use.PARK, Surface.GRASS, (92, 132, 62), MAP_PARK),
-    ):
-        some = blocks.used(use)
-        corners = rectangles(some.x0, some.x1, some.y0, some.y1)
-        sketch.ground(corners, tinted(sketch.rng, np.tile(palette(colour), (len(corners), 1)), 5), surface, drawn)
+    corners = rectangles(blocks.x0, blocks.x1, blocks.y0, blocks.y1)
+    sketch.photo.add(corners, tinted(sketch.rng, LOT_COLOURS[blocks.use], 5), LOTS[blocks.use])
+    sketch.plan.add(corners, LOT_MAP_COLOURS[blocks.use], Surface.GRASS)
     park = blocks.used(Use.PARK)
-    ring = np.float32(1.3)
-    x, y = (park.x0 + park.x1) / 2, (park.y0 + park.y1) / 2
-    sand: Colour = (206, 190, 156)
-    for corners in (rectangles(park.x0, park.x1, y - ring, y + ring), rectangles(x - ring, x + ring, park.y0, park.y1)):
-        sketch.ground(corners, sand, Surface.PAVING, MAP_PATH)
-    size = np.stack([park.x1 - park.x0, park.y1 - park.y0], axis=1) * (0.18 + 0.12 * sketch.rng.random((len(x), 2)))
+    if not len(park.use):
+        return
+    x, y, ring = (park.x0 + park.x1) / 2, (park.y0 + park.y1) / 2, np.float32(1.3)
+    paths = rectangles(park.x0, park.x1, y - ring, y + ring), rectangles(x - ring, x + ring, park.y0, park.y1)
+    sketch.ground(np.concatenate(paths), SAND, Surface.PAVING, MAP_PATH)
+    chance = sketch.rng.random((len(x), 3), np.float32)
+    size = np.stack([park.x1 - park.x0, park.y1 - park.y0], axis=1) * (0.18 + 0.12 * chance[:, :2])
     ragged = 0.85 + 0.3 * sketch.rng.random((len(x), len(_RING), 1), np.float32)
-    ponds = (np.stack([x, y], axis=1)[:, None] + size[:, None] * ragged * _RING).astype(np.float32)
-    ponds = ponds[sketch.rng.random(len(x)) < 0.6]
-    shore = ponds + (ponds - ponds.mean(axis=1, keepdims=True)) * np.float32(0.12)
-    sketch.ground(shore, sand, Surface.PAVING, None)
-    sketch.ground(ponds, WATER, Surface.WATER, MAP_WATER)
+    outline = (size[:, None] * ragged * _RING)[chance[:, 2] < 0.6]
+    middle = np.stack([x, y], axis=1)[:, None][chance[:, 2] < 0.6]
+    sketch.ground(middle + np.float32(1.12) * outline, SAND, Surface.PAVING, None)
+    sketch.ground(middle + outline, WATER, Surface.WATER, MAP_WATER)
 
 
 def _river(sketch: _Sketch, y0: float, y1: float) -> None:
@@ -280,9 +293,8 @@ def _gables(sketch: _Sketch, x0: Floats, x1: Floats, y0: Floats, y1: Floats, roo
     sketch.photo.add(rectangles(x0, x1, y0, y1)[whole], roof[whole], Surface.TILES, shade=sketch.facing(1, 0))
     sketch.photo.add(slopes[0], roof, Surface.TILES, shade=sketch.facing(0, -1))
     sketch.photo.add(slopes[1], roof, Surface.TILES, shade=sketch.facing(0, 1))
-    x0, y0, y1, middle, roof, hip = (column[whole] for column in (x0, y0, y1, middle, roof, hip))
-    west = np.stack([np.stack([x0, y0], 1), np.stack([x0 + hip, middle], 1), np.stack([x0, y1], 1)], axis=1)
-    sketch.photo.add(west.astype(np.float32), roof, Surface.TILES, shade=sketch.facing(-1, 0))
+    west = np.array([(x0, y0), (x0 + hip, middle), (x0, y1)], np.float32).transpose(2, 0, 1)
+    sketch.photo.add(west[whole], roof[whole], Surface.TILES, shade=sketch.facing(-1, 0))
 
 
 def _houses(sketch: _Sketch, blocks: Blocks) -> None:
@@ -389,7 +401,7 @@ def _cars(sketch: _Sketch, roads: Floats) -> None:
 
 def _draw_cars(sketch: _Sketch, x0: Floats, x1: Floats, y0: Floats, y1: Floats) -> None:
     colours = tinted(sketch.rng, CARS[(sketch.rng.random(len(x0)) * len(CARS)).astype(np.intp)], 8)
-    sketch.shadows.append(swept(x0, x1, y0, y1, 0 * x0 + 1.4 * sketch.cast[0], 0 * x0 + 1.4 * sketch.cast[1]))
+    sketch.cars.append(np.stack([x0, x1, y0, y1, 0 * x0 + 1.4]).astype(np.float32))
     sketch.photo.add(rectangles(x0, x1, y0, y1), colours, Surface.CAR, shade=0.8)
     x, y = (x1 - x0) * np.float32(0.24), (y1 - y0) * np.float32(0.24)
     sketch.photo.add(rectangles(x0 + x, x1 - x, y0 + y, y1 - y), dimmed(colours, 0.6), Surface.CAR, shade=0.8)
@@ -398,12 +410,12 @@ def _draw_cars(sketch: _Sketch, x0: Floats, x1: Floats, y0: Floats, y1: Floats) 
 def _trees(sketch: _Sketch, blocks: Blocks, roads: Floats) -> None:
     """Draw trees: a few in gardens, many in parks, rows of them along some streets."""
     rng = sketch.rng
-    many = np.array([5, 3, 2, 22, 1])[blocks.use.astype(np.intp)]
-    owner, _ = np.nonzero(np.arange(22) < many[:, None])
+    many = TREES[blocks.use]
+    owner, _ = np.nonzero(np.arange(TREES.max()) < many[:, None])
     chance = rng.random((2, len(owner)), np.float32)
     x = blocks.x0[owner] + (blocks.x1 - blocks.x0)[owner] * chance[0]
     # In gardens trees stand behind the houses.
-    garden = np.isin(blocks.use, (Use.HOUSES, Use.TERRACES))[owner]
+    garden = (blocks.use <= Use.TERRACES)[owner]
     away = np.where(garden, 0.36 + 0.28 * chance[1], chance[1])
     y = blocks.y0[owner] + (blocks.y1 - blocks.y0)[owner] * away
     levels = roads[(roads[:, 1] - roads[:, 0] > 100) & (rng.random(len(roads)) < 0.5)]
@@ -422,7 +434,7 @@ def _draw_trees(sketch: _Sketch, x: Floats, y: Floats, radius: Floats) -> None:
     middle = np.stack([x, y], axis=1)[:, None]
     ragged = radius[:, None, None] * (0.85 + 0.3 * rng.random((len(x), len(_RING), 1), np.float32)) * _RING
     tall = (radius * 1.5)[:, None, None]
-    sketch.shadows.append(middle + ragged + tall * sketch.cast)
+    sketch.crowns.append(middle + ragged + tall * sketch.cast)
     leaves = tinted(rng, np.tile(palette((74, 104, 50)), (len(x), 1)), 9)
     sketch.photo.add(middle + ragged, dimmed(leaves, 0.8), Surface.CROWN, shade=0.5)
     top = middle + 0.55 * ragged + 0.3 * radius[:, None, None] * sketch.sun

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from i2i.sources.scenes.textures import LEVELS, Bytes, Floats, Texture, photo_noise, sample, tile_number
+from i2i.sources.scenes.canvas import FULL
+from i2i.sources.scenes.textures import LEVELS, Bytes, Floats, Texture, photo_noise, sample, tile
 from i2i.sources.scenes.town import Surface, Town
 
 _TEXELS = 5  # a metre
 _TEXTURES = {
-    Surface.GRASS: (Texture.GRASS, 0.16),
+    Surface.GRASS: (Texture.GRASS, 0.12),
     Surface.ASPHALT: (Texture.GRAIN, 0.10),
     Surface.PAVING: (Texture.GRAIN, 0.12),
     Surface.WATER: (Texture.CLOUD, 0.06),
@@ -19,7 +21,7 @@ _TEXTURES = {
     Surface.CROWN: (Texture.LEAF, 0.26),
     Surface.CAR: (Texture.SMOOTH, 0.0),
 }
-_TILE_OF = np.array([tile_number(_TEXTURES[surface][0], 0) for surface in Surface], np.int32)
+_TILE_OF = np.array([tile(_TEXTURES[surface][0], 0)[0] for surface in Surface], np.int32)
 _CONTRAST_OF = np.array([_TEXTURES[surface][1] / 64 for surface in Surface], np.float32)
 _RAISED = np.array([surface in (Surface.TILES, Surface.ROOF) for surface in Surface])
 
@@ -27,31 +29,31 @@ _RAISED = np.array([surface in (Surface.TILES, Surface.ROOF) for surface in Surf
 def aerial(town: Town, size: int) -> Bytes:
     """Return the photo from above, 3 x H x W."""
     paints = town.photo.raster(town.project(town.photo.points()), size)
-    painted = paints.colours().transpose(2, 0, 1).astype(np.float32, order="C")
-    surface = paints.materials()
-    sunlit = painted[3] * np.float32(1 / 255) * (1 - np.float32(0.8) * _shadow(town, size) * ~_RAISED.take(surface))
+    painted, surface = paints.averaged[:4], paints.material()
+    sunlit = painted[3] * np.float32(1 / FULL) * (1 - np.float32(0.8) * _shadow(town, size) * ~_RAISED.take(surface))
     ambient = np.array((0.54, 0.57, 0.63), np.float32)[:, None, None]
     sun = np.array((0.66, 0.63, 0.56), np.float32)[:, None, None]
     picture = painted[:3] * _relief(town, surface) * (ambient + sun * sunlit)
     picture += photo_noise(size, 2.5, town.phase)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(picture, 0, 255), np.uint8)
 
 
 def plan(town: Town, size: int) -> Bytes:
     """Return the map, 3 x H x W."""
     paints = town.plan.raster(town.project(town.plan.points()), size)
-    return np.ascontiguousarray(paints.colours()[:, :, :3].transpose(2, 0, 1))
+    return np.ascontiguousarray(paints.picture().transpose(2, 0, 1))
 
 
-def _relief(town: Town, surface: Bytes) -> Floats:
+def _relief(town: Town, surface: npt.NDArray[np.intp]) -> Floats:
     size = surface.shape[0]
-    step = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * np.float32(_TEXELS * town.extent / size)
+    texels = _TEXELS * town.extent / size
+    level = int(np.clip(np.log2(texels), 0, LEVELS - 1))
+    first, side = tile(0, level)
+    step = np.arange(size, dtype=np.float32) * np.float32(texels / 2**level)
     cosine, sine = np.float32(np.cos(town.turn)), np.float32(np.sin(town.turn))
     u, v = step * cosine + (step * sine)[:, None], (step * cosine)[:, None] - step * sine
-    level = int(np.clip(np.log2(_TEXELS * town.extent / size), 0, LEVELS - 1))
-    shift = town.phase[0] * 8
-    tile = _TILE_OF.take(surface) + tile_number(0, level)
-    detail = sample(tile, u.astype(np.int32) + shift, v.astype(np.int32))
+    shift = np.float32(8 * town.phase[0])
+    detail = sample(_TILE_OF.take(surface) + first, side, (u + shift).astype(np.int32), v.astype(np.int32))
     return 1 + (detail - 128) * _CONTRAST_OF.take(surface)
 
 
