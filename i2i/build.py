@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 
 from i2i import plugins
-from i2i.contracts import Slot
+from i2i.contracts import SUPPLIED, Slot
 from i2i.errors import PluginError, nearest
 
 Path = tuple[str | int, ...]
@@ -31,6 +32,11 @@ class Problem:
 
     path: Path
     message: str
+
+
+def supplied_to(kind: str) -> int:
+    """Return how many positional arguments the run supplies to a part of this kind."""
+    return len(SUPPLIED.get(kind, ()))
 
 
 def build(kind: str, value: object, path: Path, problems: list[Problem], default: Part | None = None) -> Part | None:
@@ -57,7 +63,7 @@ def build(kind: str, value: object, path: Path, problems: list[Problem], default
         return None
     table = {key: item for key, item in value.items() if key != "name"}
     before = len(problems)
-    arguments = check(part, table, path, problems, supplied=len(Slot.SUPPLIED.get(kind, ())))
+    arguments = check(part, table, path, problems, supplied=supplied_to(kind))
     return functools.partial(part, **arguments) if len(problems) == before else None
 
 
@@ -91,19 +97,22 @@ def choices(part: Part, supplied: int) -> dict[str, inspect.Parameter]:
         parameters = list(inspect.signature(part).parameters.values())
     except (TypeError, ValueError) as error:
         raise PluginError(f"{part!r}: its signature cannot be read: {error}") from error
-    hints = _hints(part)
     named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return {p.name: p.replace(annotation=hints.get(p.name, Any)) for p in parameters[supplied:] if p.kind in named}
+    chosen = [p for p in parameters[supplied:] if p.kind in named]
+    return {p.name: p.replace(annotation=_annotation(part, p)) for p in chosen}
 
 
-def _hints(part: Part) -> dict[str, Any]:
-    function = part.__init__ if inspect.isclass(part) else part
+def _annotation(part: Part, parameter: inspect.Parameter) -> Any:
+    """Return a parameter's annotation, evaluated where the part was defined; Any where there is none."""
+    written = parameter.annotation
+    if not isinstance(written, str):
+        return Any if written is parameter.empty else written
     try:
-        return typing.get_type_hints(function, include_extras=True)
-    except (NameError, TypeError, AttributeError):
-        # A foreign library's annotation may name what exists only for type checkers: those stay unchecked here, and
-        # the constructor has the last word.
-        return {}
+        return eval(written, vars(sys.modules[part.__module__]))
+    except (NameError, TypeError, AttributeError, SyntaxError, KeyError):
+        # A foreign library's annotation may name what exists only for type checkers: it stays unchecked here, and the
+        # constructor has the last word.
+        return Any
 
 
 def slot_of(annotation: Any) -> tuple[str, Slot] | None:
@@ -138,7 +147,7 @@ def _check_value(annotation: Any, value: Any, path: Path, problems: list[Problem
 
 def _check_plain(annotation: Any, value: Any, path: Path, problems: list[Problem]) -> Any:
     try:
-        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False))
     except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation):
         return value
     try:
@@ -146,7 +155,9 @@ def _check_plain(annotation: Any, value: Any, path: Path, problems: list[Problem
         return adapter.validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError as error:
         # A union reports every branch; the shortest location is the one nearest to what was written.
-        first = min(error.errors(), key=lambda item: len(item["loc"]))
+        # One that wants an object of Python's own (a Tensor, for Kornia) is nothing that a recipe could hold.
+        errors = [item for item in error.errors() if item["type"] not in ("needs_python_object", "is_instance_of")]
+        first = min(errors or error.errors(), key=lambda item: len(item["loc"]))
         inner = tuple(key for key in first["loc"] if isinstance(key, int))
         reason = first["msg"][0].lower() + first["msg"][1:]
         problems.append(
@@ -175,7 +186,7 @@ def describe(kind: str, part: Part) -> dict[str, Any]:
     base = part.func if isinstance(part, functools.partial) else part
     chosen = part.keywords if isinstance(part, functools.partial) else {}
     table: dict[str, Any] = {"name": _name(kind, part)}
-    for name, parameter in choices(base, len(Slot.SUPPLIED.get(kind, ()))).items():
+    for name, parameter in choices(base, supplied_to(kind)).items():
         value = chosen.get(name, parameter.default)
         table[name] = describe_value(parameter.annotation, value)
     return table

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from i2i.compose import Pipeline, make, rehearse
+from i2i.compose import Pipeline, on_meta, rehearse
 from i2i.contracts import Batch
 from i2i.engine import GENERATOR, pick_device, pick_precision
+from i2i.errors import I2IError
 from i2i.train import length
 
 
@@ -64,14 +65,10 @@ def step_memory(pipeline: Pipeline, like: Batch, size: int, precision: torch.dty
     more for the moving average. Not counted: the libraries' workspaces. None when a part cannot run there.
     """
 
-    def meta(x: Tensor) -> Tensor:
-        return torch.empty((size, *x.shape[1:]), dtype=x.dtype, device="meta")
-
     try:
-        with torch.device("meta"):
-            method: nn.Module = make(pipeline.recipe.method, pipeline.task)
-        batch = Batch(meta(like.a), meta(like.b), None if like.mask is None else meta(like.mask))
-        activations = _saved(method, batch)
+        method, activations = _saved(pipeline, like, size)
+    except I2IError:
+        raise
     except Exception:
         # Any stranger's code may run here, on a device that it was not written for: an estimate is not worth a failure.
         return None
@@ -82,10 +79,11 @@ def step_memory(pipeline: Pipeline, like: Batch, size: int, precision: torch.dty
     return 16 * weights + 4 * averaged + activations
 
 
-def _saved(method: nn.Module, batch: Batch) -> int:
-    """Return the most bytes that autograd holds at the end of a turn."""
-    own = {id(p) for p in method.parameters()}
+def _saved(pipeline: Pipeline, like: Batch, size: int) -> tuple[nn.Module, int]:
+    """Return the method without numbers, and the most bytes that autograd holds at the end of a turn."""
+    own: set[int] = set()
     kept: dict[int, Any] = {}
+    most = 0
 
     def pack(tensor: Tensor) -> Tensor:
         if id(tensor) not in own:
@@ -93,9 +91,9 @@ def _saved(method: nn.Module, batch: Batch) -> int:
             kept[storage._cdata] = storage
         return tensor
 
-    most = 0
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        for _ in method.step(batch):  # type: ignore[operator]
+        for method in on_meta(pipeline, like, size):
+            own = own or {id(p) for p in method.parameters()}
             most = max(most, sum(storage.nbytes() for storage in kept.values()))
             kept.clear()
-    return most
+    return method, most

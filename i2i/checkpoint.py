@@ -184,6 +184,10 @@ class Run:
         path = self.path / "state" / "states.json"
         return list(read_json(path)) if path.exists() else []
 
+    def has_state(self) -> bool:
+        """Whether a state was ever saved whole; a run stopped before that begins anew."""
+        return bool(self._states())
+
     def load_state(self) -> tuple[int, dict[str, Tensor], list[str]]:
         """Return (step, tensors, warnings) of the newest state that is whole; DataError when there is none."""
         warnings: list[str] = []

@@ -32,13 +32,14 @@ def main() -> None:
         _console(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
+        _console(stderr=True).print("stopped; what was finished is whole.")
         sys.exit(130)
 
 
 def _console(*, stderr: bool = False):  # type: ignore[no-untyped-def]
     from rich.console import Console
 
-    return Console(stderr=stderr)
+    return Console(stderr=stderr, emoji=False)  # line 100 would print as a picture of 100 points
 
 
 @app.command()
@@ -132,6 +133,8 @@ def translate(
     else:
         translator, run = verb.load_newest(runs, device)
         console.print(f"model: {run} (the newest finished run)", markup=False, highlight=False, soft_wrap=True)
+    if mask and not translator.wants_mask:
+        raise UsageError(f"--mask {mask}: this model fills no holes.")
     from i2i.display import each
 
     results = list(each(console, verb.translate_folder(translator, items, masks=masks), len(items)))

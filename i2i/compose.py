@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,14 +50,44 @@ def compose(recipe: Recipe) -> Pipeline:
 
 
 def rehearse(pipeline: Pipeline) -> tuple[Images, Batch]:
-    """Make a first batch on the CPU as training will: (the source's pictures, the batch).
+    """Go through a step and a measurement on the CPU as training will: (the source's pictures, the first batch).
 
-    DataError when its sides do not divide by the generator's `multiple`: found here, before a run is begun.
+    What would fail hours later fails here, before a run is begun: sizes that do not suit the networks, a metric that
+    cannot be made, a broken held-out picture.
     """
     count = min(pipeline.recipe.train.batch, 2, len(pipeline.samples))
     pictures = fixed(pipeline.samples, list(range(count)), torch.device("cpu"))
     with torch.random.fork_rng(devices=[]):
         batch = pipeline.task.batch(pipeline.augment(pictures))
+        check_sides(pipeline, batch)
+        if pipeline.held_out:
+            held_out = fixed(pipeline.held_out, [0], torch.device("cpu"))
+            truth = pipeline.task.batch(held_out)
+            decoded = pipeline.task.decode(truth.b, with_mask(held_out, truth))
+            for part in pipeline.recipe.metrics:
+                make(part).update(decoded, held_out[pipeline.task.target])
+    with contextlib.suppress(NotImplementedError, RuntimeError, TypeError, ValueError):
+        # A stranger's method need not run without numbers; what it refuses on purpose is an I2IError, and passes.
+        for _ in on_meta(pipeline, batch, len(batch.a)):
+            pass
+    return pictures, batch
+
+
+def on_meta(pipeline: Pipeline, like: Batch, size: int) -> Iterator[nn.Module]:
+    """Run one `step` on torch's meta device, where tensors have shapes but no numbers: yield the method each turn."""
+
+    def meta(x: Tensor) -> Tensor:
+        return torch.empty((size, *x.shape[1:]), dtype=x.dtype, device="meta")
+
+    with torch.device("meta"):
+        method: nn.Module = make(pipeline.recipe.method, pipeline.task)
+    yield method
+    for _ in method.step(Batch(meta(like.a), meta(like.b), None if like.mask is None else meta(like.mask))):  # type: ignore[operator]
+        yield method
+
+
+def check_sides(pipeline: Pipeline, batch: Batch) -> None:
+    """Raise DataError when a batch's sides do not divide by the generator's `multiple`."""
     multiple, (height, width) = multiple_of(pipeline.method), batch.a.shape[2:]
     if height % multiple or width % multiple:
         near = [max(multiple, round(side / multiple) * multiple) for side in (height, width)]
@@ -65,7 +96,6 @@ def rehearse(pipeline: Pipeline) -> tuple[Images, Batch]:
             f'choose one of less depth, or bring them to {near[1]}x{near[0]}: [[source.prepare]] name = "RandomCrop" '
             f"(or Resize), height = {near[0]}, width = {near[1]}."
         )
-    return pictures, batch
 
 
 def make(part: Part, *supplied: Any) -> Any:

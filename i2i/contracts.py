@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 from annotated_types import Ge, Gt, Interval
 
@@ -185,20 +185,30 @@ class Tracker(Protocol):
     def close(self) -> None: ...
 
 
+SUPPLIED: dict[str, tuple[str, ...]] = {
+    "generators": ("in_channels", "out_channels"),
+    "discriminators": ("in_channels",),
+    "methods": ("task",),
+    "sources": ("images",),
+    "trackers": ("run",),
+}
+"""The positional parameters that the run supplies, by kind; a kind not named here is supplied none."""
+
+
 @dataclass(frozen=True)
 class Slot:
-    """Marks a parameter that takes a part: the recipe's value there is a name, or a table with a `name`."""
+    """Marks a parameter that takes a part: the recipe's value there is a name, or a table with a `name`.
+
+    A package's own kind says with its slot what it supplies: Slot("encoders", ("in_channels",)).
+    """
 
     kind: str
+    supplied: tuple[str, ...] = ()
 
-    SUPPLIED: ClassVar[dict[str, tuple[str, ...]]] = {
-        "generators": ("in_channels", "out_channels"),
-        "discriminators": ("in_channels",),
-        "methods": ("task",),
-        "sources": ("images",),
-        "trackers": ("run",),
-    }
-    """The positional parameters that the run supplies, by kind; a kind not named here is supplied none."""
+    def __post_init__(self) -> None:
+        known = SUPPLIED.setdefault(self.kind, self.supplied)
+        if self.supplied not in ((), known):
+            raise ValueError(f"kind {self.kind!r} is supplied {known}, not {self.supplied}")
 
 
 # The value of such a parameter: the part's constructor, its own parameters already filled in and checked.

@@ -63,6 +63,7 @@ class Samples(Dataset[Any]):
         return len(self.source)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample | I2IError:
+        """Return the sample of (index, seed), prepared, or what was wrong with it."""
         index, seed = key
         try:
             sample = self.source[index]
@@ -71,7 +72,10 @@ class Samples(Dataset[Any]):
             self._check(sample, index)
             return {name: np.ascontiguousarray(sample[name]) for name in self.images}
         except I2IError as error:
-            return error
+            named = self.describe(index) in str(error) or not hasattr(self.source, "describe")
+            return error if named else type(error)(f"{self.describe(index)}: {error}")
+        except Exception as error:
+            return PluginError(f"{self.describe(index)}: the source failed: {type(error).__name__}: {error}")
 
     def describe(self, index: int) -> str:
         """Return words for a sample: its files, where the source knows them."""

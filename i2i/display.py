@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from types import TracebackType
@@ -49,14 +50,17 @@ class TrainDisplay:
 
     def note(self, text: str) -> None:
         """Say one thing, above the bar."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        # Who reads may be gone (`| head`): rich would end the process, and the run is worth more than its display.
+        with contextlib.suppress(OSError, SystemExit):
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def progress(self, step: int, steps: int, entry: Mapping[str, float]) -> None:
         """Show the position and the newest log entry."""
         terms = "  ".join(f"{key} {value:.3g}" for key, value in entry.items() if "/" in key)
         text = f"{entry['images_per_second']:.1f} images/s  {terms}"
         if self.bar and self._task is not None:
-            self.bar.update(self._task, completed=step, total=steps, text=escape(text))
+            with contextlib.suppress(OSError, SystemExit):
+                self.bar.update(self._task, completed=step, total=steps, text=escape(text))
             return
         if self._begun is None:
             self._begun = (step, time.perf_counter())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import ctypes
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from i2i.contracts import Batch
 from i2i.data import mix
-from i2i.errors import DivergedError, PluginError, UsageError, nearest
+from i2i.errors import DivergedError, PluginError, ResourceError, UsageError, nearest
 from i2i.recipe import OptimizerSettings
 
 GENERATOR = "g"
@@ -37,30 +38,31 @@ class Averages:
     """Means of the terms since the last reading, kept on the device and read in one transfer."""
 
     def __init__(self) -> None:
-        self._names: list[str] = []
-        self._sum: Tensor | None = None
-        self._first = self._count = 0
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._first = self._last = 0
 
     def add(self, report: Report) -> None:
-        """Take in one report."""
-        values = torch.stack([value.float() for value in report.terms.values()])
-        if self._sum is None:
-            self._names, self._sum, self._first, self._count = list(report.terms), values, report.step, 1
-        else:
-            self._sum += values
-            self._count += 1
+        """Take in one report; a term may be absent from some steps."""
+        if not self._sums:
+            self._first = report.step
+        self._last = report.step
+        for name, value in report.terms.items():
+            before = self._sums.get(name)
+            self._sums[name] = value.float() if before is None else before + value
+            self._counts[name] = self._counts.get(name, 0) + 1
 
     def read(self) -> dict[str, float]:
         """Return the means and start anew; DivergedError when one is not finite (it stays so in a sum)."""
-        if self._sum is None:
+        if not self._sums:
             return {}
-        means = dict(zip(self._names, (self._sum / self._count).tolist(), strict=True))
-        last = self._first + self._count - 1
-        self._sum = None
+        sums = torch.stack(list(self._sums.values())).tolist()
+        means = {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
+        self._sums, self._counts = {}, {}
         for name, value in means.items():
-            if not torch.isfinite(torch.tensor(value)):
+            if not math.isfinite(value):
                 raise DivergedError(
-                    f"{name} became {value} between steps {self._first} and {last}. Try a lower learning rate "
+                    f"{name} became {value} between steps {self._first} and {self._last}. Try a lower learning rate "
                     "(--set optimizer.lr=1e-4) or --set train.precision=float32."
                 )
         return means
@@ -115,6 +117,21 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL("libc.so.6")
         for parameter, size in ((mmap_threshold, 2**31 - 1), (trim_threshold, 2**31 - 1), (top_pad, 2**28)):
             libc.mallopt(parameter, size)
+
+
+@contextlib.contextmanager
+def enough_memory(where: str, remedy: str) -> Iterator[None]:
+    """Turn an allocation that failed, on any device, into a ResourceError with the remedy."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        signs = ("out of memory", "can't allocate memory", "not enough memory")
+        if not isinstance(error, MemoryError) and not any(sign in text for sign in signs):
+            raise
+        raise ResourceError(
+            f"memory ran out {where}: {text.splitlines()[0] if text else 'no more'}. Try {remedy}."
+        ) from error
 
 
 class Training:

@@ -33,7 +33,7 @@ class TrainSettings:
     batch: Count = 1
     decay: Probability = 0.5
     ema: Annotated[float, Ge(0), Lt(1)] = 0.999
-    seed: Natural = 0
+    seed: Annotated[int, Interval(ge=0, lt=2**63)] = 0
     precision: Literal["auto", "float32", "bf16"] = "auto"
     workers: Natural | Literal["auto"] = "auto"
     log_every: Count = 10
@@ -167,7 +167,7 @@ def _sections(table: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
     parts: dict[str, Any] = {
         "task": build.build("tasks", table["task"], ("task",), problems) if "task" in table else None,
         "source": _data(table["source"], ("source",), problems) if "source" in table else None,
-        "method": build.build("methods", table.get("method", "pix2pix"), ("method",), problems),
+        "method": build.build("methods", _method(table.get("method", {})), ("method",), problems),
         "validation": _data(table["validation"], ("validation",), problems) if "validation" in table else None,
         "augment": _steps("augmentations", table.get("augment", []), ("augment",), problems),
         "metrics": _parts("metrics", table.get("metrics", []), ("metrics",), problems),
@@ -179,6 +179,10 @@ def _sections(table: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
     if train is not None and train.steps is None and train.epochs is None:
         problems.append(Problem(("train",), "set 'steps' or 'epochs': the length of the run."))
     return parts
+
+
+def _method(value: object) -> object:
+    return {"name": "pix2pix", **value} if isinstance(value, Mapping) else value
 
 
 def _data(value: object, path: build.Path, problems: list[Problem]) -> Data | None:
@@ -214,7 +218,9 @@ def _parts(kind: str, value: object, path: build.Path, problems: list[Problem]) 
 def _list(value: object, path: build.Path, problems: list[Problem]) -> list[Any]:
     if isinstance(value, list):
         return value
-    problems.append(Problem(path, f"expected a list, not {value!r}. Write [[{path[-1]}]] above the table."))
+    dotted = ".".join(str(key) for key in path)
+    remedy = f"{dotted} = [...]" if path[-1] in ("metrics", "trackers") else f"[[{dotted}]] above each table"
+    problems.append(Problem(path, f"expected a list, not {value!r}. Write {remedy}."))
     return []
 
 
@@ -251,7 +257,7 @@ def _override(table: dict[str, Any], text: str) -> None:
     for step, following in zip(path, [*path[1:], None], strict=True):
         last = following is None
         if isinstance(at, list):
-            if not step.isdigit() or int(step) >= len(at):
+            if not step.isdecimal() or int(step) >= len(at):
                 raise UsageError(f"--set {text}: {step!r} is not the number of an item: there are {len(at)}, from 0.")
             index: Any = int(step)
         else:
@@ -270,7 +276,9 @@ def _override(table: dict[str, Any], text: str) -> None:
 def _override_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except tomllib.TOMLDecodeError as error:
+        if text[:1] in ("[", "{", '"', "'"):
+            raise UsageError(f"--set: {text} is not valid TOML: {error}") from error
         return text  # a bare word is a string: --set task=maps
 
 

@@ -17,11 +17,11 @@ import torch
 
 from i2i import images, recipe
 from i2i.checkpoint import Run, read_json, slug, versions, write_json
-from i2i.compose import Pipeline, compose, forward, make, rehearse, shown, with_mask
+from i2i.compose import Pipeline, check_sides, compose, forward, make, rehearse, shown, with_mask
 from i2i.contracts import Batch, Tracker
 from i2i.data import Samples, auto_workers, fixed, stream
-from i2i.engine import GENERATOR, Averages, Training, fit, keep_freed_memory, pick_device, pick_precision
-from i2i.errors import Interrupted, ResourceError, UsageError
+from i2i.engine import GENERATOR, Averages, Training, enough_memory, fit, keep_freed_memory, pick_device, pick_precision
+from i2i.errors import DataError, Interrupted, UsageError
 from i2i.evaluate import evaluate
 from i2i.plugins import used
 from i2i.recipe import Recipe
@@ -72,8 +72,8 @@ def start(plan: Recipe, *, runs: Path, device: str, display: Display) -> Run:
     where = pick_device(device)
     pipeline = compose(plan)
     rehearse(pipeline)
-    run = Run.create(runs, slug(plan.name))
     resolved = {"overrides": plan.overrides, "versions": versions(), "packages": used(), **plan.resolved()}
+    run = Run.create(runs, slug(plan.name))
     run.start(plan.text, resolved)
     return _work(run, pipeline, where, resolved, display)
 
@@ -120,7 +120,7 @@ def _work(
     )
     trackers = [make(part, run.path) for part in plan.trackers]
     session = Session(run, pipeline, training, resolved, display, trackers)
-    if resumed and (run.path / "state").exists():
+    if resumed and run.has_state():
         step, tensors, warnings = run.load_state()
         for warning in warnings:
             display.note(warning)
@@ -130,9 +130,14 @@ def _work(
     verb = f"going on at step {training.step}" if resumed else "training"
     precision = str(training.precision).removeprefix("torch.")
     display.note(f"{run.path}: {verb}, {training.steps} steps on {device.type} in {precision}")
-    with _memory(plan), _stopping(session):
-        _loop(session)
-    _finish(session)
+    try:
+        with enough_memory(f"at batch {plan.train.batch}", f"--set train.batch={max(1, plan.train.batch // 2)}"):
+            with _stopping(session):
+                _loop(session)
+            _finish(session)
+    finally:
+        for tracker in session.trackers:
+            tracker.close()
     return run
 
 
@@ -144,18 +149,21 @@ def _loop(session: Session) -> None:
         pictures += settings.batch
         step, last = report.step, report.step == training.steps
         stopping = session.stop is not None
-        if step % settings.log_every == 0 or last or stopping:
+        logs = step % settings.log_every == 0 or last or stopping
+        entry: dict[str, float] = {}
+        if logs:
             terms, now = averages.read(), time.perf_counter()
             entry = {"step": step, "lr": report.lr, "images_per_second": pictures / max(now - clock, 1e-9), **terms}
-            clock, pictures = now, 0
             session.run.append_log(entry)
+        if step % settings.save_every == 0 or last or stopping:
+            _save(session)
+        if step % settings.sample_every == 0 or last:
+            _sample(session)
+        if logs:  # after what must not be lost: a display may fail, and a stranger's tracker too
             session.display.progress(step, training.steps, entry)
             for tracker in session.trackers:
                 tracker.log(step, {key: value for key, value in entry.items() if key != "step"})
-        if step % settings.sample_every == 0 or last:
-            _sample(session)
-        if step % settings.save_every == 0 or last or stopping:
-            _save(session)
+            clock, pictures = time.perf_counter(), 0
         if stopping and not last:
             assert session.stop is not None
             code = 130 if session.stop == signal.SIGINT else 75
@@ -174,7 +182,9 @@ def _batches(session: Session) -> Iterator[Batch]:
         device=device,
     )
     for batch in pictures:
-        yield pipeline.task.batch(pipeline.augment(batch))
+        made = pipeline.task.batch(pipeline.augment(batch))
+        check_sides(pipeline, made)
+        yield made
 
 
 @contextlib.contextmanager
@@ -182,8 +192,8 @@ def _stopping(session: Session) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end the current step and save, instead of breaking it off."""
 
     def handle(number: int, _: object) -> None:
+        # Nothing but the flag: whatever a handler prints may fail, in the middle of a step.
         session.stop = signal.Signals(number)
-        session.display.note("stopping after this step ...")
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C breaks it off
 
     try:
@@ -195,21 +205,6 @@ def _stopping(session: Session) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _memory(plan: Recipe) -> Iterator[None]:
-    """Turn an allocation that failed into a sentence with the remedy."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        known = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-        if not known:
-            raise
-        raise ResourceError(
-            f"memory ran out at batch {plan.train.batch}: {str(error).splitlines()[0]} "
-            f"Try --set train.batch={max(1, plan.train.batch // 2)}, smaller pictures or a narrower generator."
-        ) from error
 
 
 def _save(session: Session) -> None:
@@ -280,10 +275,18 @@ def _finish(session: Session) -> None:
     pipeline, training, run = session.pipeline, session.training, session.run
     metrics: dict[str, dict[str, float]] = {}
     if pipeline.held_out:
-        with training.averaged() as method:
-            metrics = evaluate(
-                pipeline.task, method, pipeline.held_out, pipeline.recipe.metrics, training.device, training.precision
-            )
+        try:
+            with training.averaged() as method:
+                metrics = evaluate(
+                    pipeline.task,
+                    method,
+                    pipeline.held_out,
+                    pipeline.recipe.metrics,
+                    training.device,
+                    training.precision,
+                )
+        except DataError as error:  # the training is not lost for a held-out picture; i2i evaluate measures again
+            session.display.note(f"not measured: {error}")
     seconds = time.perf_counter() - session.began
     summary = {
         "recipe": pipeline.recipe.name,
@@ -309,7 +312,7 @@ def _finish(session: Session) -> None:
     result = {"step": training.steps, "seconds": seconds, "first_step": session.first_step, "metrics": metrics}
     write_json(run.path / "result.json", result)
     for tracker in session.trackers:
-        tracker.close()
+        tracker.log(training.steps, {f"held out/{name}": values["translated"] for name, values in metrics.items()})
     for name, values in metrics.items():
         beside = f" (untranslated input: {values['input']:.4g})" if "input" in values else ""
         session.display.note(f"held out: {name} {values['translated']:.4g}{beside}")

@@ -15,7 +15,7 @@ from i2i import images
 from i2i.checkpoint import find_model, load_model, newest_run
 from i2i.compose import predict, rebuild
 from i2i.contracts import Images, Task
-from i2i.engine import pick_device, pick_precision
+from i2i.engine import enough_memory, pick_device, pick_precision
 from i2i.errors import DataError, I2IError, ResourceError, UsageError
 
 FORMATS = ("png", "jpg", "webp", "tif")
@@ -39,13 +39,7 @@ class Translator:
     def __call__(self, image: Any, mask: Any = None) -> Any:
         """Translate one picture, or one tensor of pictures."""
         if isinstance(image, Tensor):
-            single = image.ndim == 3
-            x = image[None] if single else image
-            if x.ndim != 4:
-                raise DataError(f"expected a tensor C x H x W or N x C x H x W, not {image.ndim} dimensions.")
-            holes = None if mask is None else torch.as_tensor(mask).float().reshape(x.shape[0], 1, *x.shape[2:])
-            y = self._run(self._pictures(x.float(), holes)).to(image.device)
-            return y[0] if single else y
+            return self._tensor(image, mask)
         if isinstance(image, np.ndarray):
             return self._array(image, mask)
         if hasattr(image, "convert"):  # a PIL image, whose library need not be imported to ask
@@ -72,10 +66,12 @@ class Translator:
             if hole.shape[:2] != picture.pixels.shape[:2]:
                 raise DataError(f"its mask is of another size: {hole.shape[:2]} and {picture.pixels.shape[:2]} (H, W).")
             holes = torch.from_numpy(np.ascontiguousarray(hole, dtype=np.float32))[None, None]
-        output = self._run(self._pictures(images.to_tensor(picture.pixels), holes))
+        remedy = "a smaller picture, or another --device"
+        with enough_memory(f"on a picture of {picture.pixels.shape[1]}x{picture.pixels.shape[0]} pixels", remedy):
+            output = self._run(self._pictures(images.to_tensor(picture.pixels), holes))
         if not output.is_floating_point():
             return output[0, 0, :, :, None].cpu().numpy().astype(np.uint8 if output.max() < 256 else np.uint16)
-        return images.to_pixels(output, bits=16 if picture.pixels.dtype == np.uint16 else 8)
+        return images.to_pixels(output, bits=picture.bits)
 
     def _pictures(self, x: Tensor, holes: Tensor | None) -> Images:
         if x.shape[1] != self.channels:
@@ -90,31 +86,43 @@ class Translator:
     def _run(self, pictures: Images) -> Tensor:
         return predict(self.task, self.method, pictures, self.precision)
 
+    def _tensor(self, image: Tensor, mask: Any) -> Tensor:
+        x = image[None] if image.ndim == 3 else image
+        if x.ndim != 4 or not x.is_floating_point():
+            kind = f"{image.dtype} with {image.ndim} dimensions".removeprefix("torch.")
+            raise DataError(f"expected a float tensor in [0, 1], C x H x W or N x C x H x W, not {kind}.")
+        holes = None
+        if mask is not None:
+            holes = torch.as_tensor(mask).float()
+            if holes.shape[-2:] != x.shape[-2:] or holes.numel() not in (x[:1, 0].numel(), x[:, 0].numel()):
+                raise DataError(f"a mask of shape {tuple(holes.shape)} does not fit pictures {tuple(x.shape)}.")
+            holes = holes.reshape(-1, 1, *x.shape[2:]).expand(len(x), -1, -1, -1)
+        y = self._run(self._pictures(x.float(), holes)).to(image.device)
+        return y[0] if image.ndim == 3 else y
+
     def _array(self, image: np.ndarray, mask: Any) -> np.ndarray:
         grey = image.ndim == 2
         pixels = image[:, :, None] if grey else image
-        if pixels.ndim != 3:
-            raise DataError(f"expected an array H x W x C or H x W, not {image.ndim} dimensions.")
-        if pixels.dtype not in (np.uint8, np.uint16) and not np.issubdtype(pixels.dtype, np.floating):
-            raise DataError(f"expected uint8, uint16 or float in [0, 1], not {pixels.dtype}.")
-        picture = images.Picture(pixels, None, None).to_channels(self.channels)
-        hole = None if mask is None else np.asarray(mask, dtype=np.float32)
+        if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
+            raise DataError(f"expected an array H x W, or H x W x C of 1, 3 or 4 channels, not {image.shape}.")
         if np.issubdtype(pixels.dtype, np.floating):
-            x = torch.from_numpy(np.ascontiguousarray(picture.pixels, dtype=np.float32)).permute(2, 0, 1)
-            y = self(x, None if hole is None else torch.from_numpy(hole))
-            result: np.ndarray = y.permute(1, 2, 0).cpu().numpy()
-        else:
-            result = self.translate_picture(picture, hole)
+            pixels = pixels.astype(np.float32)
+        elif pixels.dtype not in (np.uint8, np.uint16):
+            raise DataError(f"expected uint8, uint16 or float in [0, 1], not {pixels.dtype}.")
+        alpha = pixels[:, :, 3] if pixels.shape[2] == 4 else None
+        picture = images.Picture(np.ascontiguousarray(pixels[:, :, :3]), alpha).to_channels(self.channels)
+        result = self.translate_picture(picture, None if mask is None else np.asarray(mask, dtype=np.float32))
+        if alpha is not None and result.shape[2] == 3 and not self.wants_mask:
+            result = np.concatenate([result, alpha[:, :, None]], axis=2)
         return result[:, :, 0] if grey and result.shape[2] == 1 else result
 
     def _pil(self, image: Any, mask: Any) -> Any:
         from PIL import Image
 
-        deep = image.mode.startswith("I;16")
-        pixels = np.asarray(image if deep else image.convert("RGB"))
-        alpha = np.asarray(image.convert("RGBA").getchannel("A")) if image.has_transparency_data else None
-        picture = images.Picture(pixels[:, :, None] if deep else pixels, alpha, None).to_channels(self.channels)
-        output = self.translate_picture(picture, None if mask is None else np.asarray(mask, dtype=np.float32))
+        if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+            raise DataError(f"a PIL image of mode {image.mode} has no fixed range: give an array, uint16 or float.")
+        pixels = np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+        output = self._array(pixels, None if mask is None else np.asarray(mask, dtype=np.float32))
         result = Image.fromarray(output[:, :, 0] if output.shape[2] == 1 else output)
         if palette := getattr(self.task, "palette", None):
             result.putpalette([value for colour in palette for value in colour])
@@ -123,9 +131,10 @@ class Translator:
 
 def _hole(alpha: np.ndarray | None) -> np.ndarray | None:
     """Return 1 where a picture is transparent by half or more, None where it is opaque everywhere."""
-    if alpha is None or alpha.min() > np.iinfo(alpha.dtype).max // 2:
+    if alpha is None:
         return None
-    return (alpha <= np.iinfo(alpha.dtype).max // 2).astype(np.float32)
+    half = 0.5 if np.issubdtype(alpha.dtype, np.floating) else np.iinfo(alpha.dtype).max // 2
+    return (alpha <= half).astype(np.float32) if alpha.min() <= half else None
 
 
 def load(path: str | Path, device: str = "auto", precision: str = "float32") -> Translator:
@@ -181,9 +190,9 @@ def translate_folder(
     for item in items:
         try:
             _translate_file(translator, item, masks)
-        except ResourceError:
-            raise  # no further item could be written either
         except I2IError as error:
+            if isinstance(error, ResourceError) and not isinstance(error.__cause__, MemoryError | RuntimeError):
+                raise  # the disk: no further item could be written either
             yield item, error
         else:
             yield item, None
@@ -199,6 +208,8 @@ def _translate_file(translator: Translator, item: Item, masks: Callable[[Path], 
         pixels = translator.translate_picture(picture, mask)
     except DataError as error:
         raise DataError(f"{item.source}: {error}") from error
+    if pixels.dtype == np.float32:  # which no format holds in colour: 16 bits are as many as a screen or a sensor has
+        pixels = np.rint(pixels * 65535).astype(np.uint16)
     palette = getattr(translator.task, "palette", None)
     alpha = None if translator.wants_mask or palette else picture.alpha
     icc = picture.icc if pixels.shape[2] == picture.pixels.shape[2] and not palette else None

@@ -1,6 +1,7 @@
 """Every file in recipes/ composes as it is, and trains two steps on tiny scenes with tiny networks."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,13 @@ def test_recipe_trains_two_steps(path: Path, tmp_path: Path) -> None:
     assert len(metrics) == len(plan.metrics)
     assert run.read_log()[-1]["step"] == 2
     assert list(run.samples.glob("*.png"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_command_in_its_header_is_a_recipe(path: Path) -> None:
+    """What a header tells to write for the real data set fits the parts; the data set itself is not here."""
+    header = "\n".join(line.removeprefix("#") for line in path.read_text().splitlines() if line.startswith("#"))
+    settings = re.findall(r"--set '([^']+)'", header)
+    assert any(setting.startswith("source=") for setting in settings), header
+    plan = recipe.read(path, settings)
+    assert plan.resolved()["source"]["name"] in ("pairs", "folder")
