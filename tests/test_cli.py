@@ -376,3 +376,134 @@ def test_a_model_that_needs_a_missing_package_names_it(run: Cli, trained: Path, 
     assert code == 4
     assert "unknown generator 'acme-net'" in err
     assert "install" in err
+
+
+# ---- found by breaking it
+
+
+def test_a_run_survives_the_death_of_who_reads_it(tmp_path: Path, tiny: Path) -> None:
+    """`i2i train ... | head -1`: the display is gone after a line, the run goes on to its end."""
+    command = [sys.executable, "-m", "i2i", "train", tiny, "--runs", tmp_path / "runs", "--device", "cpu"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=120) == 0
+    (made,) = (tmp_path / "runs").iterdir()
+    assert Run(made).finished
+
+
+def test_sigterm_saves_and_exits_75(tmp_path: Path, tiny: Path) -> None:
+    settings = ["--set", "train.steps=100000", "--runs", tmp_path / "runs", "--device", "cpu"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "i2i", "train", tiny, *settings], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "runs").glob("*/log.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.terminate()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 75, err
+    (made,) = (tmp_path / "runs").iterdir()
+    assert f"i2i train --resume {made}" in err.replace("\n", "")
+    assert Run(made).load_state()[0] >= 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "code", "message"),
+    [
+        ("method.weight=inf", 2, "method.weight"),
+        ("train.seed=18446744073709551617", 2, "train.seed"),
+        ("metrics=[l1]", 2, "not valid TOML"),
+        ("metrics.²=1", 2, "not the number of an item"),
+        ('metrics="l1"', 2, "Write metrics = [...]"),
+        ("source.prepare=3", 2, "Write [[source.prepare]]"),
+        ('source.prepare=[{name="Resize", height="a", width=3}]', 2, "source.prepare.0.height: 'a' does not fit"),
+        ('augment=[{name="RandomRotation", degrees="a"}]', 2, "augment.0.degrees: 'a' does not fit: input should be a"),
+        ('source.prepare=[{name="RandomCrop", height=99, width=99}]', 2, "scene "),
+        ('validation.prepare=[{name="RandomCrop", height=99, width=99}]', 2, "scene "),
+        ("method.discriminator.field=142", 2, "needs pictures of at least"),
+    ],
+)
+def test_what_cannot_work_leaves_no_run(
+    run: Cli, tiny: Path, tmp_path: Path, setting: str, code: int, message: str
+) -> None:
+    got, _, err = run("train", tiny, "--set", setting, "--runs", tmp_path / "runs", "--device", "cpu")
+    assert message in err
+    assert got == code
+    assert "Traceback" not in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_broken_held_out_picture_is_found_before_the_first_step(run: Cli, tiny: Path, tmp_path: Path) -> None:
+    for side in ("A", "B"):
+        photo(tmp_path / "data" / side / "1.png", 32, 32)
+    data = (tmp_path / "data" / "A" / "1.png").read_bytes()
+    (tmp_path / "data" / "A" / "1.png").write_bytes(data[:-60])
+    validation = f'validation={{name="pairs", root="{tmp_path / "data"}"}}'
+    code, _, err = run("train", tiny, "--set", validation, "--runs", tmp_path / "runs", "--device", "cpu")
+    assert code == 3
+    assert "1.png" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_one_picture_of_another_size_is_a_sentence(run: Cli, tiny: Path, tmp_path: Path) -> None:
+    for i in range(5):
+        photo(tmp_path / "data" / f"{i}.png", 32, 32)
+    photo(tmp_path / "data" / "9.png", 30, 32)
+    settings = ["--set", f'source={{name="folder", root="{tmp_path / "data"}"}}', "--set", "train.batch=1"]
+    code, _, err = run(
+        "train", tiny, *settings, "--set", "train.steps=9", "--runs", tmp_path / "runs", "--device", "cpu"
+    )
+    assert code == 3
+    assert "30x32" in err
+    assert "RandomCrop" in err
+
+
+def test_a_run_stopped_before_its_first_state_begins_anew(run: Cli, tiny: Path, tmp_path: Path) -> None:
+    run("train", tiny, "--runs", tmp_path / "runs", "--device", "cpu")
+    (made,) = (tmp_path / "runs").iterdir()
+    for name in ("state/states.json", "result.json"):
+        (made / name).unlink()
+    code, out, _ = run("train", "--resume", made, "--device", "cpu")
+    assert code == 0
+    assert "going on at step 0" in out
+    assert Run(made).finished
+
+
+def test_line_100_is_no_emoji(run: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("\n" * 99 + "[trian]\n")
+    assert "x.toml:100: trian" in run("check", path)[2].replace("\n", "")
+
+
+def test_python_refuses_what_it_cannot_mean(trained: Path) -> None:
+    import torch
+    from PIL import Image
+
+    import i2i
+    from i2i.errors import DataError
+
+    translator = i2i.load(trained, device="cpu")
+    for wrong in (
+        np.zeros((3, 20, 30), np.uint8),
+        np.zeros((20, 30, 2), np.uint8),
+        torch.zeros(3, 20, 30, dtype=torch.uint8),
+        Image.new("F", (30, 20)),
+        Image.new("I;16", (30, 20)),
+    ):
+        with pytest.raises(DataError, match=r"expected|has no fixed range"):
+            translator(wrong)
+    alpha = np.full((20, 30), 7, np.uint8)
+    picture = Image.fromarray(np.dstack([np.zeros((20, 30, 3), np.uint8), alpha]))
+    assert np.array_equal(np.asarray(translator(picture).getchannel("A")), alpha)
+    assert translator(np.zeros((20, 30), np.float64)).shape == (20, 30, 3)
+
+
+def test_a_mask_for_a_model_that_fills_nothing_is_refused(run: Cli, trained: Path, tmp_path: Path) -> None:
+    photo(tmp_path / "in" / "a.png")
+    photo(tmp_path / "masks" / "a.png")
+    arguments = ("--model", trained, "--mask", tmp_path / "masks", "--device", "cpu")
+    code, _, err = run("translate", tmp_path / "in", tmp_path / "out", *arguments)
+    assert code == 2
+    assert "fills no holes" in err

@@ -2,14 +2,15 @@
 
 import copy
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from i2i.contracts import Batch
-from i2i.engine import Averages, Report, Training, fit, pick_device, pick_precision
-from i2i.errors import DivergedError, PluginError, UsageError
+from i2i.engine import Averages, Report, Training, enough_memory, fit, pick_device, pick_precision
+from i2i.errors import DivergedError, PluginError, ResourceError, UsageError
 from i2i.recipe import OptimizerSettings
 
 
@@ -161,6 +162,24 @@ def test_averages_are_means_since_the_last_reading() -> None:
         averages.add(Report(1, 0.1, {"g/l1": torch.tensor(value)}))
     assert averages.read() == {"g/l1": 2.0}
     assert averages.read() == {}
+
+
+def test_a_term_may_be_absent_from_some_steps() -> None:
+    averages = Averages()
+    averages.add(Report(1, 0.1, {"g/l1": torch.tensor(1.0)}))
+    averages.add(Report(2, 0.1, {"g/l1": torch.tensor(3.0), "d/penalty": torch.tensor(8.0)}))
+    assert averages.read() == {"g/l1": 2.0, "d/penalty": 8.0}
+
+
+def test_memory_that_ran_out_is_a_sentence_and_nothing_else_is() -> None:
+    with pytest.raises(ResourceError, match=r"memory ran out at batch 4: .*Try --set train.batch=2"), remedy():
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+    with pytest.raises(RuntimeError, match="shape"), remedy():
+        raise RuntimeError("shape mismatch")
+
+
+def remedy() -> AbstractContextManager[None]:
+    return enough_memory("at batch 4", "--set train.batch=2")
 
 
 @pytest.mark.parametrize("name", ["cpuu", "cuda:99", "xpu"])

@@ -52,6 +52,31 @@ def test_a_package_may_bring_its_own_kind(install: Install) -> None:
     assert "encoders" in plugins.kinds()
 
 
+def test_a_kind_of_a_packages_own_is_supplied_what_its_slot_says(install: Install) -> None:
+    from typing import Annotated, Any
+
+    from i2i import build
+    from i2i.contracts import Slot
+
+    class Small:
+        def __init__(self, in_channels: int, *, width: int = 4) -> None: ...
+
+    install("acme", "[i2i.shrinkers]\nsmall = acme_shrinkers:Small\n", acme_shrinkers="")
+    import acme_shrinkers  # type: ignore[import-not-found]
+
+    acme_shrinkers.Small = Small
+    slot = Annotated[Callable[[int], Any], Slot("shrinkers", ("in_channels",))]
+
+    def method(*, encoder: slot = Small) -> None: ...  # type: ignore[valid-type]
+
+    found: list[build.Problem] = []
+    checked = build.check(method, {"encoder": {"name": "small", "width": 9}}, ("method",), found)
+    assert not found
+    assert checked["encoder"].keywords == {"width": 9}
+    with pytest.raises(ValueError, match="is supplied"):
+        Slot("shrinkers", ("task",))
+
+
 def test_two_packages_with_one_name_are_both_named(install: Install) -> None:
     install("acme", "[i2i.generators]\nunet = acme_net:UNet\n")
     with pytest.raises(PluginError, match=r"'unet' is claimed by acme 1.0 and i2i .*pip uninstall"):
