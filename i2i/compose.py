@@ -35,6 +35,7 @@ class Pipeline:
 def compose(recipe: Recipe) -> Pipeline:
     """Build what a recipe names, data first: a missing folder is known before a network is made."""
     task: Task = make(recipe.task)
+    _check_names(recipe, task)
     samples = make_samples(recipe.source, task)
     held_out = make_samples(recipe.validation, task) if recipe.validation else None
     augment = DeviceAugment(recipe.augment, task.images)
@@ -47,6 +48,25 @@ def compose(recipe: Recipe) -> Pipeline:
             [Problem(("optimizer", n), text.format(nearest(n, players), ", ".join(players))) for n in unknown]
         )
     return Pipeline(recipe, task, method, samples, held_out, augment)
+
+
+def _check_names(recipe: Recipe, task: Task) -> None:
+    """Find every name in an `on` that is none of the task's pictures; all are reported together."""
+    steps = {("augment",): recipe.augment, ("source", "prepare"): recipe.source.prepare}
+    if recipe.validation:
+        steps["validation", "prepare"] = recipe.validation.prepare
+    problems = [
+        Problem(
+            (*path, i, "on"),
+            f"the task has no picture {name!r}.{nearest(name, task.images)} It has: {', '.join(task.images)}.",
+        )
+        for path, chain in steps.items()
+        for i, step in enumerate(chain)
+        for name in step.on or ()
+        if name not in task.images
+    ]
+    if problems:
+        raise recipe.error(problems)
 
 
 def rehearse(pipeline: Pipeline) -> tuple[Images, Batch]:
@@ -65,7 +85,7 @@ def rehearse(pipeline: Pipeline) -> tuple[Images, Batch]:
             truth = pipeline.task.batch(held_out)
             decoded = pipeline.task.decode(truth.b, with_mask(held_out, truth))
             for part in pipeline.recipe.metrics:
-                make(part).update(decoded, held_out[pipeline.task.target])
+                make(part).update(decoded, held_out[pipeline.task.target], mask=truth.mask)
     with contextlib.suppress(NotImplementedError, RuntimeError, TypeError, ValueError):
         # A stranger's method need not run without numbers; what it refuses on purpose is an I2IError, and passes.
         for _ in on_meta(pipeline, batch, len(batch.a)):

@@ -163,13 +163,17 @@ class Source(Protocol):
 
 @runtime_checkable
 class Metric(Protocol):
-    """`Metric(*, ...)`: accumulates over pictures in picture space; the result does not depend on the batch split."""
+    """`Metric(*, ...)`: accumulates over pictures in picture space; the result does not depend on the batch split.
+
+    mask: N × 1 × H × W, 1 where the output counts (not void; in the hole), None everywhere; a metric of whole pictures
+    leaves it aside. compute gives one scalar, or several by name.
+    """
 
     higher_is_better: bool
 
-    def update(self, fake: Tensor, real: Tensor, /) -> None: ...
+    def update(self, fake: Tensor, real: Tensor, /, mask: Tensor | None = None) -> None: ...
 
-    def compute(self) -> Tensor: ...
+    def compute(self) -> Tensor | dict[str, Tensor]: ...
 
 
 @runtime_checkable

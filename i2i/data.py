@@ -204,7 +204,12 @@ class _Batches:
 
 def fixed(samples: Samples, indices: Sequence[int], device: torch.device) -> Images:
     """Return the given samples as one batch of pictures on the device, prepared with seeds that never change."""
-    item = Collate(samples)([samples[index, mix(0, index)] for index in indices])
-    if isinstance(item, I2IError):
-        raise item
-    return to_device(item, samples.images, device)
+    return together(samples, [samples[index, mix(0, index)] for index in indices], device)
+
+
+def together(samples: Samples, items: list[Sample | I2IError], device: torch.device) -> Images:
+    """Return items of `samples` as one batch of pictures on the device; the I2IError that one of them is is raised."""
+    batch = Collate(samples)(items)
+    if isinstance(batch, I2IError):
+        raise batch
+    return to_device(batch, samples.images, device)

@@ -12,9 +12,9 @@ from i2i import build, recipe
 from i2i.build import Part
 from i2i.checkpoint import Run, load_model
 from i2i.compose import forward, make, make_samples, rebuild, shown, with_mask
-from i2i.contracts import Images, Metric, Task
-from i2i.data import Samples, fixed, mix
-from i2i.engine import pick_device
+from i2i.contracts import Images, Metric, Sample, Task
+from i2i.data import Samples, mix, together
+from i2i.engine import pick_device, pick_precision
 from i2i.errors import I2IError, UsageError
 
 BATCH = 8
@@ -22,21 +22,18 @@ BATCH = 8
 
 def groups(samples: Samples, device: torch.device, limit: int | None = None) -> Iterator[Images]:
     """Yield held-out pictures in batches of equal size, each sample prepared with a seed that never changes."""
-    count = min(len(samples), limit or len(samples))
-    pending: list[int] = []
-    size: tuple[int, ...] = ()
-    for index in range(count):
+    pending: list[Sample] = []
+    for index in range(min(len(samples), limit or len(samples))):
         sample = samples[index, mix(0, index)]
         if isinstance(sample, I2IError):
             raise sample
-        shape = next(iter(sample.values())).shape
-        if pending and (shape != size or len(pending) == BATCH):
-            yield fixed(samples, pending, device)
+        other = pending and any(sample[name].shape != pending[0][name].shape for name in sample)
+        if other or len(pending) == BATCH:
+            yield together(samples, [*pending], device)
             pending = []
-        pending.append(index)
-        size = shape
+        pending.append(sample)
     if pending:
-        yield fixed(samples, pending, device)
+        yield together(samples, [*pending], device)
 
 
 def evaluate(
@@ -59,23 +56,31 @@ def evaluate(
     untouched: list[Metric] = [make(part) for part in metrics]
     comparable = task.images[task.target].classes is None
     for pictures in groups(samples, device, limit):
-        # The hole of an inpainting task is drawn: from the same seed at each evaluation.
-        torch.manual_seed(0)
-        batch = task.batch(pictures)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # the hole of an inpainting task is drawn alike at each evaluation
+            batch = task.batch(pictures)
         fake = task.decode(forward(method, batch.a, precision), with_mask(pictures, batch))
         real = pictures[task.target]
         for metric in translated:
-            metric.update(fake, real)
+            metric.update(fake, real, mask=batch.mask)
         if comparable:
             before = shown(batch.a, real.shape[1])
             for metric in untouched:
-                metric.update(before, real)
-    results = {}
+                metric.update(before, real, mask=batch.mask)
+    results: dict[str, dict[str, float]] = {}
     for name, ours, nothing in zip(names, translated, untouched, strict=True):
-        results[name] = {"translated": float(ours.compute())}
-        if comparable:
-            results[name]["input"] = float(nothing.compute())
+        for key, value in _values(name, ours).items():
+            results[key] = {"translated": value}
+        for key, value in _values(name, nothing).items() if comparable else ():
+            results[key]["input"] = value
     return results
+
+
+def _values(name: str, metric: Metric) -> dict[str, float]:
+    value = metric.compute()
+    if isinstance(value, dict):
+        return {f"{name}/{key}": float(one) for key, one in value.items()}
+    return {name: float(value)}
 
 
 def evaluate_run(path: Path, overrides: Sequence[str] = (), device: str = "auto") -> dict[str, dict[str, float]]:
@@ -86,5 +91,6 @@ def evaluate_run(path: Path, overrides: Sequence[str] = (), device: str = "auto"
         missing = "metrics" if plan.validation else "[validation]"
         raise UsageError(f"{run.recipe}: has no {missing}; give some with --set, such as --set 'metrics=[\"psnr\"]'.")
     where = pick_device(device)
+    precision = pick_precision(plan.train.precision, where)
     task, method = rebuild(*load_model(run.model))
-    return evaluate(task, method.to(where), make_samples(plan.validation, task), plan.metrics, where)
+    return evaluate(task, method.to(where), make_samples(plan.validation, task), plan.metrics, where, precision)

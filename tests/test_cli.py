@@ -422,6 +422,9 @@ def test_sigterm_saves_and_exits_75(tmp_path: Path, tiny: Path) -> None:
         ('augment=[{name="RandomRotation", degrees="a"}]', 2, "augment.0.degrees: 'a' does not fit: input should be a"),
         ('source.prepare=[{name="RandomCrop", height=99, width=99}]', 2, "scene "),
         ('validation.prepare=[{name="RandomCrop", height=99, width=99}]', 2, "scene "),
+        ('augment=[{name="RandomHorizontalFlip", on=["bb"]}]', 2, "--set augment"),
+        ('augment=[{name="RandomHorizontalFlip", on=["bb"]}]', 2, "the task has no picture 'bb'. Did you mean 'b'?"),
+        ('metrics=["accuracy"]', 2, "accuracy measures class indices"),
         ("method.discriminator.field=142", 2, "needs pictures of at least"),
     ],
 )

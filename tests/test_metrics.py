@@ -66,7 +66,6 @@ def test_known_values():
     assert measure(L1(), fake, real) == pytest.approx(0.055, rel=1e-5)
     assert measure(PSNR(), fake, real) == pytest.approx((20 + 40) / 2, abs=1e-4)
     assert measure(SSIM(), real, real) == 1
-    assert measure(L1(), torch.tensor([[[[0, 3]]]]), torch.tensor([[[[0, 1]]]])) == 1  # class indices, as they are
 
 
 def test_psnr_of_equal_pictures_is_the_cap():
@@ -112,3 +111,24 @@ def test_ssim_of_pictures_smaller_than_its_window(size):
     fake, real = torch.rand(2, 1, 3, *size, generator=generator)
     assert measure(SSIM(), real, real) == pytest.approx(1)
     assert -1 <= measure(SSIM(), fake, real) < 1
+
+
+def test_accuracy_counts_what_counts_over_the_whole_set() -> None:
+    from i2i.metrics.accuracy import Accuracy
+
+    metric = Accuracy()
+    fake, real = torch.tensor([[[[0, 1], [2, 3]]]]), torch.tensor([[[[0, 1], [0, 255]]]])
+    metric.update(fake, real, mask=(real != 255).float())
+    assert metric.compute().item() == pytest.approx(2 / 3)
+    metric.update(real, real)
+    assert metric.compute().item() == pytest.approx(6 / 7)
+
+
+@pytest.mark.parametrize("name", ["l1", "psnr", "ssim"])
+def test_picture_measures_refuse_class_indices(name: str) -> None:
+    from i2i import plugins
+    from i2i.errors import UsageError
+
+    labels = torch.zeros(1, 1, 8, 8, dtype=torch.int64)
+    with pytest.raises(UsageError, match="use the metric 'accuracy'"):
+        plugins.load("metrics", name)().update(labels, labels)

@@ -5,31 +5,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from i2i.contracts import Natural
+from i2i.errors import UsageError
 
 
 class Accuracy:
-    """The share of pixels given their true class, over all pixels of the set; `void` pixels count for nothing.
+    """The share of pixels given their true class, over all pixels of the set that count (are not void), in [0, 1].
 
-    update: class indices, N × 1 × H × W, or pictures in [0, 1], of which a pixel is right when all its channels agree
-    within half a level of 8 bits. Share in [0, 1].
+    update: class indices, N × 1 × H × W.
     """
 
     higher_is_better = True
 
-    def __init__(self, *, void: Natural | None = None) -> None:
-        self.void = void
+    def __init__(self) -> None:
         self.right = torch.zeros((), dtype=torch.float64)
         self.count = torch.zeros((), dtype=torch.float64)
 
-    def update(self, fake: Tensor, real: Tensor) -> None:
-        """Take in a batch of outputs and truths, N × C × H × W."""
+    def update(self, fake: Tensor, real: Tensor, mask: Tensor | None = None) -> None:
+        """Take in N class maps; UsageError for pictures."""
         if real.is_floating_point():
-            right = ((fake - real).abs() <= 0.5 / 255).all(1, keepdim=True)
-        else:
-            right = fake == real
-        counts = torch.ones_like(right) if self.void is None else (real != self.void).all(1, keepdim=True)
-        self.right += (right & counts).sum().cpu()
+            raise UsageError("accuracy measures class indices, and these are pictures: use 'l1', 'psnr' or 'ssim'.")
+        counts = torch.ones_like(real, dtype=torch.bool) if mask is None else mask > 0
+        self.right += ((fake == real) & counts).sum().cpu()
         self.count += counts.sum().cpu()
 
     def compute(self) -> Tensor:

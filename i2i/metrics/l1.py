@@ -5,14 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from i2i.errors import DataError
+from i2i.errors import DataError, UsageError
 
 
 class L1:
     """The mean absolute difference of fake and real, N × C × H × W in [0, 1]: 0 is equal, 1 black against white.
 
-    The mean over the pictures, each by itself, of the mean over its pixels and channels. Class indices are compared
-    as the numbers they are.
+    The mean over the pictures, each by itself, of the mean over its pixels and channels.
     """
 
     higher_is_better = False
@@ -21,8 +20,10 @@ class L1:
         self.total = torch.zeros((), dtype=torch.float64)
         self.count = 0
 
-    def update(self, fake: Tensor, real: Tensor) -> None:
-        """Take in N pictures."""
+    def update(self, fake: Tensor, real: Tensor, mask: Tensor | None = None) -> None:
+        """Take in N pictures, whole; UsageError for class indices."""
+        if not real.is_floating_point():
+            raise UsageError("l1 measures pictures, and these are class indices: use the metric 'accuracy'.")
         if fake.shape != real.shape:
             raise DataError(f"l1: {tuple(fake.shape)} cannot be compared with {tuple(real.shape)}: sizes must be equal")
         each = (fake.float() - real.float()).abs().flatten(1).mean(1)

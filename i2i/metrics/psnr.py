@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from i2i.contracts import Positive
-from i2i.errors import DataError
+from i2i.errors import DataError, UsageError
 
 
 class PSNR:
     """The peak signal-to-noise ratio of fake against real, N × C × H × W in [0, 1], in dB.
 
     The mean over the pictures of each one's -10 log10(mean squared error over pixels and channels). A picture without
-    error would score infinity and is counted as `cap` dB, as is any that scores more. Means nothing for class indices.
+    error would score infinity and is counted as `cap` dB, as is any that scores more.
     """
 
     higher_is_better = True
@@ -23,8 +23,10 @@ class PSNR:
         self.total = torch.zeros((), dtype=torch.float64)
         self.count = 0
 
-    def update(self, fake: Tensor, real: Tensor) -> None:
-        """Take in N pictures."""
+    def update(self, fake: Tensor, real: Tensor, mask: Tensor | None = None) -> None:
+        """Take in N pictures, whole; UsageError for class indices."""
+        if not real.is_floating_point():
+            raise UsageError("psnr measures pictures, and these are class indices: use the metric 'accuracy'.")
         if fake.shape != real.shape:
             raise DataError(
                 f"psnr: {tuple(fake.shape)} cannot be compared with {tuple(real.shape)}: sizes must be equal"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from i2i.errors import DataError
+from i2i.errors import DataError, UsageError
 
 WINDOW = 11
 SIGMA = 1.5
@@ -18,7 +18,7 @@ class SSIM:
 
     Wang et al. 2004, section III-B: a Gaussian window of 11 × 11 with σ = 1.5 wherever it lies within the picture,
     K1 = 0.01, K2 = 0.03, each channel by itself, at the pictures' own size. The mean over windows and channels, then
-    over the pictures. A side below 11 pixels shortens the window to it. Means nothing for class indices.
+    over the pictures. A side below 11 pixels shortens the window to it.
     """
 
     higher_is_better = True
@@ -27,8 +27,10 @@ class SSIM:
         self.total = torch.zeros((), dtype=torch.float64)
         self.count = 0
 
-    def update(self, fake: Tensor, real: Tensor) -> None:
-        """Take in N pictures."""
+    def update(self, fake: Tensor, real: Tensor, mask: Tensor | None = None) -> None:
+        """Take in N pictures, whole; UsageError for class indices."""
+        if not real.is_floating_point():
+            raise UsageError("ssim measures pictures, and these are class indices: use the metric 'accuracy'.")
         if fake.shape != real.shape:
             raise DataError(
                 f"ssim: {tuple(fake.shape)} cannot be compared with {tuple(real.shape)}: sizes must be equal"
