@@ -199,10 +199,6 @@ class Run:
                 warnings.append(f"{error} Falling back to the state before it.")
         raise DataError(" ".join([*warnings, f"{self.path}: has no whole training state to go on from."]))
 
-    def save_model(self, description: Mapping[str, Any], generator: Mapping[str, Tensor]) -> None:
-        """Write the model folder: the generator's weights, then the description with their checksum."""
-        save_model(self.model, description, generator)
-
     def append_log(self, entry: Mapping[str, Any]) -> None:
         """Add one line to the log."""
         try:

@@ -6,11 +6,10 @@ import base64
 import html
 import itertools
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from i2i.errors import ResourceError
+from i2i.checkpoint import writing
 
 Point = tuple[float, float]
 
@@ -110,19 +109,8 @@ def write_report(
 {chr(10).join(part for part in body if part)}
 </main></body></html>
 """
-    _write(path, page)
-
-
-def _write(path: Path, page: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_text(page, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise ResourceError(
-            f"{path}: cannot be written: {error.strerror}. Free some space or choose another folder."
-        ) from error
+    with writing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
 
 
 def _text(value: object) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from i2i import images, recipe
-from i2i.checkpoint import Run, read_json, slug, versions, write_json
+from i2i.checkpoint import Run, read_json, save_model, slug, versions, write_json
 from i2i.compose import Pipeline, check_sides, compose, forward, make, rehearse, shown, with_mask
 from i2i.contracts import Batch, Tracker
 from i2i.data import Samples, auto_workers, fixed, stream
@@ -220,7 +220,7 @@ def _save(session: Session) -> None:
         "step": training.step,
     }
     with training.averaged() as method:
-        session.run.save_model(description, getattr(method, GENERATOR).state_dict())
+        save_model(session.run.model, description, getattr(method, GENERATOR).state_dict())
 
 
 def _sample(session: Session) -> None:
