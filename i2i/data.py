@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -143,12 +143,6 @@ def _quiet_worker(_: int) -> None:
 def auto_workers(device: torch.device) -> int:
     """Return the number of worker processes: none on a CPU, whose cores the training needs, else up to 4."""
     return 0 if device.type == "cpu" else min(4, max(1, (os.cpu_count() or 2) - 1))
-
-
-class Augment(Protocol):
-    """What is done to a batch on the device."""
-
-    def __call__(self, images: Images, /) -> Images: ...
 
 
 def to_device(batch: Mapping[str, Tensor], images: Mapping[str, ImageSpec], device: torch.device) -> Images:

@@ -85,7 +85,7 @@ def resume(path: Path, *, device: str, display: Display) -> Run:
     if run.finished:
         raise UsageError(f"{path}: has finished; there is nothing to go on with.")
     resolved = read_json(path / "resolved.json")
-    pipeline = compose(recipe.parse(run.recipe, run.recipe.read_bytes(), run.overrides()))
+    pipeline = compose(recipe.parse(run.recipe, run.recipe.read_bytes(), resolved["overrides"]))
     return _work(run, pipeline, where, resolved, display, resumed=True)
 
 

@@ -16,7 +16,7 @@ from i2i.checkpoint import find_model, load_model, newest_run
 from i2i.compose import predict, rebuild
 from i2i.contracts import Images, Task
 from i2i.engine import enough_memory, pick_device, pick_precision
-from i2i.errors import DataError, I2IError, ResourceError, UsageError
+from i2i.errors import DataError, I2IError, UsageError
 
 FORMATS = ("png", "jpg", "webp", "tif")
 
@@ -189,25 +189,33 @@ def translate_folder(
     """Translate item by item; yield each with None, or with the reason why it failed. A failed item writes nothing."""
     for item in items:
         try:
-            _translate_file(translator, item, masks)
+            picture, pixels = _translated(translator, item, masks)
         except I2IError as error:
-            if isinstance(error, ResourceError) and not isinstance(error.__cause__, MemoryError | RuntimeError):
-                raise  # the disk: no further item could be written either
+            yield item, error
+            continue
+        try:
+            _write(translator, item, picture, pixels)
+        except UsageError as error:  # what this format cannot hold; a full disk ends the job, no further item would fit
             yield item, error
         else:
             yield item, None
 
 
-def _translate_file(translator: Translator, item: Item, masks: Callable[[Path], Path] | None) -> None:
+def _translated(
+    translator: Translator, item: Item, masks: Callable[[Path], Path] | None
+) -> tuple[images.Picture, np.ndarray]:
     picture = images.read(item.source, channels=translator.channels)
     mask = None
     if masks is not None and translator.wants_mask:
         drawn = images.read(masks(item.source), channels=1).pixels
         mask = (drawn[:, :, 0] > np.iinfo(drawn.dtype).max // 2).astype(np.float32)
     try:
-        pixels = translator.translate_picture(picture, mask)
-    except DataError as error:
-        raise DataError(f"{item.source}: {error}") from error
+        return picture, translator.translate_picture(picture, mask)
+    except I2IError as error:
+        raise type(error)(f"{item.source}: {error}") from error
+
+
+def _write(translator: Translator, item: Item, picture: images.Picture, pixels: np.ndarray) -> None:
     if pixels.dtype == np.float32:  # which no format holds in colour: 16 bits are as many as a screen or a sensor has
         pixels = np.rint(pixels * 65535).astype(np.uint16)
     palette = getattr(translator.task, "palette", None)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -510,3 +511,24 @@ def test_a_mask_for_a_model_that_fills_nothing_is_refused(run: Cli, trained: Pat
     code, _, err = run("translate", tmp_path / "in", tmp_path / "out", *arguments)
     assert code == 2
     assert "fills no holes" in err
+
+
+def test_a_picture_that_memory_cannot_hold_is_named_and_the_next_is_done(
+    run: Cli, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from i2i import translate
+
+    photo(tmp_path / "in" / "huge.png", 64, 64)
+    photo(tmp_path / "in" / "small.png", 32, 32)
+    whole = translate.predict
+
+    def scarce(task: object, method: object, pictures: dict[str, Any], precision: object) -> Any:
+        if pictures["a"].shape[-1] > 32:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        return whole(task, method, pictures, precision)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(translate, "predict", scarce)
+    code, _, err = run("translate", tmp_path / "in", tmp_path / "out", "--model", trained, "--device", "cpu")
+    assert code == 1
+    assert "huge.png: memory ran out on a picture of 64x64 pixels" in err
+    assert files(tmp_path / "out") == ["small.png"]
