@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from i2i.compose import Pipeline, on_meta, rehearse
 from i2i.contracts import Batch
-from i2i.engine import GENERATOR, pick_device, pick_precision
+from i2i.engine import GENERATOR, pick_device, pick_precision, players
 from i2i.errors import I2IError
 from i2i.train import length
 
@@ -51,7 +51,7 @@ def summarise(pipeline: Pipeline, device: str = "auto") -> Summary:
         pictures={name: tuple(picture.shape[1:]) for name, picture in raw.items()},
         input=(settings.batch, *batch.a.shape[1:]),
         target=(settings.batch, *batch.b.shape[1:]),
-        parameters={n: sum(p.numel() for p in m.parameters()) for n, m in pipeline.method.named_children()},
+        parameters={name: sum(p.numel() for p in weights) for name, weights in players(pipeline.method).items()},
         memory=step_memory(pipeline, batch, settings.batch, precision),
         device=where.type,
         precision=str(precision).removeprefix("torch."),

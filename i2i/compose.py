@@ -15,7 +15,7 @@ from i2i.augment import DeviceAugment, HostPrepare
 from i2i.build import Part, Problem
 from i2i.contracts import Batch, Images, Task
 from i2i.data import Samples, fixed
-from i2i.engine import GENERATOR, autocast
+from i2i.engine import GENERATOR, autocast, players
 from i2i.errors import DataError, I2IError, PluginError, UnsafeFileError, UsageError, nearest
 from i2i.recipe import Data, Recipe
 
@@ -41,11 +41,11 @@ def compose(recipe: Recipe) -> Pipeline:
     augment = DeviceAugment(recipe.augment, task.images)
     torch.manual_seed(recipe.train.seed)
     method: nn.Module = make(recipe.method, task)
-    players = [name for name, _ in method.named_children()]
-    if unknown := [name for name in recipe.optimizer if name and name not in players]:
+    known = players(method)
+    if unknown := [name for name in recipe.optimizer if name and name not in known]:
         text = "no such player.{} Players of this method: {}."
         raise recipe.error(
-            [Problem(("optimizer", n), text.format(nearest(n, players), ", ".join(players))) for n in unknown]
+            [Problem(("optimizer", n), text.format(nearest(n, known), ", ".join(known))) for n in unknown]
         )
     return Pipeline(recipe, task, method, samples, held_out, augment)
 
@@ -85,7 +85,7 @@ def rehearse(pipeline: Pipeline) -> tuple[Images, Batch]:
             truth = pipeline.task.batch(held_out)
             decoded = pipeline.task.decode(truth.b, with_mask(held_out, truth))
             for part in pipeline.recipe.metrics:
-                make(part).update(decoded, held_out[pipeline.task.target], mask=truth.mask)
+                make(part).update(decoded, held_out[pipeline.task.target], mask=truth.mask, images=held_out)
     with contextlib.suppress(NotImplementedError, RuntimeError, TypeError, ValueError):
         # A stranger's method need not run without numbers; what it refuses on purpose is an I2IError, and passes.
         for _ in on_meta(pipeline, batch, len(batch.a)):
@@ -181,12 +181,33 @@ def multiple_of(method: nn.Module) -> int:
     return int(getattr(method, "multiple", getattr(getattr(method, GENERATOR), "multiple", 1)))
 
 
+@torch.no_grad()
+def translate_held_out(
+    task: Task, method: nn.Module, pictures: Images, precision: torch.dtype, seed: int = 0
+) -> tuple[Images, Batch, Tensor]:
+    """Translate pictures whose truth is known: (the pictures with the hole that was drawn, batch, the translation).
+
+    What the task draws at random follows from seed: the hole of an inpainting task is the same each time.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        batch = task.batch(pictures)
+    pictures = with_mask(pictures, batch)
+    return pictures, batch, task.decode(forward(method, batch.a, precision), pictures)
+
+
 def with_mask(pictures: Images, batch: Batch) -> Images:
     """Add the hole that a task drew for a batch, so that `decode` can tell what was known."""
     return pictures if batch.mask is None or "mask" in pictures else {**pictures, "mask": batch.mask}
 
 
-def shown(x: Tensor, channels: int = 3) -> Tensor:
-    """Return a network's input as a picture to look at, N × channels × H × W in [0, 1]: its first 3 channels, or 1."""
-    picture = ((x[:, : 3 if x.shape[1] >= 3 else 1].float() + 1) / 2).clamp(0, 1)
+def shown(task: Task, pictures: Images, x: Tensor, channels: int = 3) -> Tensor:
+    """Return a network's input x as a picture to look at, N × channels × H × W in [0, 1]: its first 3 channels, or 1.
+
+    Where the task has a `preview` of the pictures that x was made from, it is that.
+    """
+    if preview := getattr(task, "preview", None):
+        picture: Tensor = preview(pictures)
+    else:
+        picture = ((x[:, : 3 if x.shape[1] >= 3 else 1].float() + 1) / 2).clamp(0, 1)
     return picture.expand(-1, channels, -1, -1) if picture.shape[1] == 1 else picture[:, :channels]

@@ -92,7 +92,11 @@ class Loss(Protocol):
 
 @runtime_checkable
 class Adversarial(Protocol):
-    """`Adversarial(*, ...)`: the objective of both players, from a discriminator's lists of logit maps to a scalar."""
+    """`Adversarial(*, ...)`: the objective of both players, from a discriminator's lists of logit maps to a scalar.
+
+    `penalty(judge, real, fake)` (optional): a term more for the discriminator, from pictures N × C × H × W of both
+    kinds; `judge` maps such pictures to the discriminator's lists. Random numbers come from torch's global generator.
+    """
 
     def generator(self, fake: list[Tensor], /) -> Tensor: ...
 
@@ -106,6 +110,10 @@ class Task(Protocol):
     images: every picture that training takes from the source. inputs: the names that `encode` reads, the picture to
     translate first. target: the name of the picture that `decode` predicts. paired: the pictures of a sample show
     the same scene. palette (optional): RGB triples in 0 ... 255 for a target of class indices.
+
+    Two methods are optional. `preview(images)`: the input as a picture to look at, N × 1 or 3 × H × W in [0, 1], where
+    the first channels of `encode` are none; images holds "mask" where `batch` drew one. `present(decoded, images)`:
+    what `i2i translate` writes, where that is more than the target picture (a photo cut out: N × 4 × H × W).
     """
 
     images: Mapping[str, ImageSpec]
@@ -136,8 +144,8 @@ class Task(Protocol):
 class Method(Protocol):
     """`Method(task, *, ...)`: an algorithm from a paper, a torch module whose children are the players.
 
-    A player is a child module; its name is the name in `step`'s turns and of its `[optimizer.NAME]` table. Player `g`
-    is all that `translate` needs.
+    A player is a child module with weights to train; its name is the name in `step`'s turns and of its
+    `[optimizer.NAME]` table. Player `g` is all that `translate` needs.
     """
 
     def step(self, batch: Batch, /) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -165,13 +173,19 @@ class Source(Protocol):
 class Metric(Protocol):
     """`Metric(*, ...)`: accumulates over pictures in picture space; the result does not depend on the batch split.
 
-    mask: N × 1 × H × W, 1 where the output counts (not void; in the hole), None everywhere; a metric of whole pictures
-    leaves it aside. compute gives one scalar, or several by name.
+    mask: N × 1 × H × W, 1 where the output counts (not void; in the hole), None everywhere. images: the samples'
+    pictures by name, as the source gave them. A metric leaves aside what it does not need. compute gives one scalar,
+    or several by name.
+
+    beside (optional, default ("input",)): what is measured next to the translations: "input", the untranslated picture
+    where it can be compared; "truth", the real target pictures in the place of the translations.
     """
 
     higher_is_better: bool
 
-    def update(self, fake: Tensor, real: Tensor, /, mask: Tensor | None = None) -> None: ...
+    def update(
+        self, fake: Tensor, real: Tensor, /, *, mask: Tensor | None = None, images: Images | None = None
+    ) -> None: ...
 
     def compute(self) -> Tensor | dict[str, Tensor]: ...
 

@@ -134,6 +134,12 @@ def enough_memory(where: str, remedy: str) -> Iterator[None]:
         ) from error
 
 
+def players(method: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Return the trainable weights of a method's players by name: a child module without any (a loss) is none."""
+    weights = {name: [p for p in child.parameters() if p.requires_grad] for name, child in method.named_children()}
+    return {name: parameters for name, parameters in weights.items() if parameters}
+
+
 class Training:
     """All that a run changes: the method with its players, their optimizers, the moving average, the step.
 
@@ -153,10 +159,7 @@ class Training:
     ) -> None:
         self.method, self.steps, self.decay, self.seed, self.precision = method, steps, decay, seed, precision
         self.step = 0
-        self.players = {
-            name: [p for p in child.parameters() if p.requires_grad] for name, child in method.named_children()
-        }
-        self.players = {name: parameters for name, parameters in self.players.items() if parameters}
+        self.players = players(method)
         if GENERATOR not in self.players:
             raise PluginError(
                 f"method {type(method).__name__} has no child module {GENERATOR!r} with weights: "

@@ -11,7 +11,7 @@ from torch import nn
 from i2i import build, recipe
 from i2i.build import Part
 from i2i.checkpoint import Run, load_model
-from i2i.compose import forward, make, make_samples, rebuild, shown, with_mask
+from i2i.compose import make, make_samples, rebuild, shown, translate_held_out
 from i2i.contracts import Images, Metric, Sample, Task
 from i2i.data import Samples, mix, together
 from i2i.engine import pick_device, pick_precision
@@ -48,32 +48,30 @@ def evaluate(
     """Return {metric: {"translated": value, "input": value}} over the held-out samples.
 
     "input" measures the untranslated input against the truth, where both are pictures: what doing nothing would score.
+    A metric may ask for "truth" in its place, or for both: the real pictures measured like the translations.
     """
-    if not metrics:
-        return {}
-    names = [str(build.describe("metrics", part)["name"]) for part in metrics]
-    translated: list[Metric] = [make(part) for part in metrics]
-    untouched: list[Metric] = [make(part) for part in metrics]
-    comparable = task.images[task.target].classes is None
-    for pictures in groups(samples, device, limit):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # the hole of an inpainting task is drawn alike at each evaluation
-            batch = task.batch(pictures)
-        fake = task.decode(forward(method, batch.a, precision), with_mask(pictures, batch))
+    measures = [(name, column, make(part)) for part in metrics for name, column in _columns(part, task)]
+    for given in groups(samples, device, limit) if measures else ():
+        pictures, batch, fake = translate_held_out(task, method, given, precision)
         real = pictures[task.target]
-        for metric in translated:
-            metric.update(fake, real, mask=batch.mask)
-        if comparable:
-            before = shown(batch.a, real.shape[1])
-            for metric in untouched:
-                metric.update(before, real, mask=batch.mask)
+        candidates = {"translated": fake, "truth": real}
+        if any(column == "input" for _, column, _ in measures):
+            candidates["input"] = shown(task, pictures, batch.a, real.shape[1])
+        for _, column, metric in measures:
+            metric.update(candidates[column], real, mask=batch.mask, images=pictures)
     results: dict[str, dict[str, float]] = {}
-    for name, ours, nothing in zip(names, translated, untouched, strict=True):
-        for key, value in _values(name, ours).items():
-            results[key] = {"translated": value}
-        for key, value in _values(name, nothing).items() if comparable else ():
-            results[key]["input"] = value
+    for name, column, metric in measures:
+        for key, value in _values(name, metric).items():
+            results.setdefault(key, {})[column] = value
     return results
+
+
+def _columns(part: Part, task: Task) -> list[tuple[str, str]]:
+    """Return a metric's name with each column of the table that it fills."""
+    name = str(build.describe("metrics", part)["name"])
+    beside = getattr(getattr(part, "func", part), "beside", ("input",))
+    comparable = task.images[task.target].classes is None
+    return [(name, column) for column in ("translated", *beside) if column != "input" or comparable]
 
 
 def _values(name: str, metric: Metric) -> dict[str, float]:

@@ -295,9 +295,10 @@ def metric_ignores_the_batch_split(part: Part) -> None:
         fake, real = (fake[:, :1] * 5).long(), (real[:, :1] * 5).long()
     whole, split, mask = part(), part(), torch.ones(4, 1, 32, 32)
     assert isinstance(whole.higher_is_better, bool), "higher_is_better is a bool"
-    whole.update(fake, real, mask=mask)
+    whole.update(fake, real, mask=mask, images={"a": fake, "b": real})
     for i in range(4):
-        split.update(fake[i : i + 1], real[i : i + 1], mask=mask[i : i + 1])
+        one = {"a": fake[i : i + 1], "b": real[i : i + 1]}
+        split.update(one["a"], one["b"], mask=mask[i : i + 1], images=one)
     for ours, theirs in zip(_scalars(whole), _scalars(split), strict=True):
         assert ours.isfinite(), "the value is not finite"
         assert torch.allclose(ours.double(), theirs.double(), rtol=1e-6), "it depends on the batch split"

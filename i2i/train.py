@@ -17,7 +17,7 @@ import torch
 
 from i2i import images, recipe
 from i2i.checkpoint import Run, read_json, save_model, slug, versions, write_json
-from i2i.compose import Pipeline, check_sides, compose, forward, make, rehearse, shown, with_mask
+from i2i.compose import Pipeline, check_sides, compose, make, rehearse, shown, translate_held_out
 from i2i.contracts import Batch, Tracker
 from i2i.data import Samples, auto_workers, fixed, stream
 from i2i.engine import GENERATOR, Averages, Training, enough_memory, fit, keep_freed_memory, pick_device, pick_precision
@@ -249,13 +249,9 @@ def sample_row(
 ) -> list[np.ndarray]:
     """Return input, output and truth of one sample as pictures H × W × 3, uint8."""
     task = pipeline.task
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(index)  # the hole of an inpainting task is the same in every grid
-        pictures = fixed(samples, [index], device)
-        batch = task.batch(pictures)
-        fake = task.decode(forward(method, batch.a, precision), with_mask(pictures, batch))
+    pictures, batch, fake = translate_held_out(task, method, fixed(samples, [index], device), precision, seed=index)
     palette = getattr(task, "palette", None)
-    three = (shown(batch.a), fake, pictures[task.target])
+    three = (shown(task, pictures, batch.a), fake, pictures[task.target])
     return [in_colour(picture[0], palette) for picture in three]
 
 

@@ -70,7 +70,7 @@ class Doubles:
     def __init__(self) -> None:
         self.values: list[Any] = []
 
-    def update(self, fake: Any, real: Any, mask: Any = None) -> None:
+    def update(self, fake: Any, real: Any, *, mask: Any = None, images: Any = None) -> None:
         self.values.append((fake - real).abs().max())
 
     def compute(self) -> Any:

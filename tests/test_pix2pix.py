@@ -13,6 +13,7 @@ from i2i.adversarial.lsgan import LSGAN
 from i2i.adversarial.vanilla import Vanilla
 from i2i.contracts import Adversarial, Batch, Loss, Method
 from i2i.discriminators.patch import PatchGAN
+from i2i.engine import players
 from i2i.errors import UsageError
 from i2i.generators.unet import UNet
 from i2i.losses.cross_entropy import CrossEntropy
@@ -44,14 +45,14 @@ def batch_of(task, n: int = 2) -> Batch:
 
 def train(method: Pix2Pix, batch: Batch, steps: int) -> list[dict[str, float]]:
     """Train as the engine does: at each turn that player's gradient and that player's optimizer."""
-    players = dict(method.named_children())
-    optimizers = {name: torch.optim.Adam(player.parameters(), 2e-3, (0.5, 0.999)) for name, player in players.items()}
+    weights = players(method)
+    optimizers = {name: torch.optim.Adam(own, 2e-3, (0.5, 0.999)) for name, own in weights.items()}
     history = []
     for _ in range(steps):
         history.append({})
         for player, terms in method.step(batch):
             optimizers[player].zero_grad()
-            sum(terms.values()).backward(inputs=list(players[player].parameters()))
+            sum(terms.values()).backward(inputs=weights[player])
             optimizers[player].step()
             history[-1] |= {f"{player}/{term}": value.item() for term, value in terms.items()}
     return history
@@ -108,10 +109,10 @@ def test_an_undecided_discriminator_costs_what_the_paper_says():
 
 def test_a_weight_of_0_leaves_its_term_out():
     method = tiny(gan_weight=0.0)
-    assert [name for name, _ in method.named_children()] == ["g"]
+    assert list(players(method)) == ["g"]
     assert [(player, set(terms)) for player, terms in method.step(batch_of(method.task))] == [("g", {"reconstruction"})]
     method = tiny(weight=0.0)
-    assert [name for name, _ in method.named_children()] == ["g", "d"]
+    assert list(players(method)) == ["g", "d"]
     assert [(player, set(terms)) for player, terms in method.step(batch_of(method.task))] == [
         ("g", {"adversarial"}),
         ("d", {"adversarial"}),
@@ -121,7 +122,7 @@ def test_a_weight_of_0_leaves_its_term_out():
 
 
 def test_only_networks_are_players():
-    assert [name for name, _ in tiny(reconstruction=nn.SmoothL1Loss).named_children()] == ["g", "d"]
+    assert list(players(tiny(reconstruction=nn.SmoothL1Loss))) == ["g", "d"]
 
 
 def test_the_discriminator_sees_the_input_if_it_is_conditional():

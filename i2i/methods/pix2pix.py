@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,8 +41,8 @@ class Pix2Pix(nn.Module):
         self.weight = weight
         self.gan_weight = gan_weight
         self.conditional = conditional
-        # In a dict, where torch does not look for modules: a loss that is one is no player.
-        self.losses: dict[str, Any] = {"adversarial": adversarial(), "reconstruction": reconstruction()}
+        self.adversarial = adversarial()
+        self.reconstruction = reconstruction()
         self.g = generator(task.in_channels, task.out_channels)
         if gan_weight:
             self.d = discriminator(task.out_channels + (task.in_channels if conditional else 0))
@@ -53,13 +52,13 @@ class Pix2Pix(nn.Module):
         fake = batch.composite(self.translate(batch.a))
         terms = {}
         if self.gan_weight:
-            terms["adversarial"] = self.gan_weight * self.losses["adversarial"].generator(self.judge(batch.a, fake))
+            terms["adversarial"] = self.gan_weight * self.adversarial.generator(self.judge(batch.a, fake))
         if self.weight:
-            terms["reconstruction"] = self.weight * self.losses["reconstruction"](fake, batch.b)
+            terms["reconstruction"] = self.weight * self.reconstruction(fake, batch.b)
         yield "g", terms
         if self.gan_weight:
             real, fakes = self.judge(batch.a, batch.b), self.judge(batch.a, fake.detach())
-            yield "d", {"adversarial": self.losses["adversarial"].discriminator(real, fakes) / 2}
+            yield "d", {"adversarial": self.adversarial.discriminator(real, fakes) / 2}
 
     def judge(self, a: Tensor, b: Tensor) -> list[Tensor]:
         """Ask the discriminator about outputs b, N × out_channels × H × W, of inputs a: its maps of logits."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from i2i.contracts import Images
 from i2i.errors import UsageError
 
 
@@ -20,7 +21,7 @@ class Accuracy:
         self.right = torch.zeros((), dtype=torch.float64)
         self.count = torch.zeros((), dtype=torch.float64)
 
-    def update(self, fake: Tensor, real: Tensor, mask: Tensor | None = None) -> None:
+    def update(self, fake: Tensor, real: Tensor, *, mask: Tensor | None = None, images: Images | None = None) -> None:
         """Take in N class maps; UsageError for pictures."""
         if real.is_floating_point():
             raise UsageError("accuracy measures class indices, and these are pictures: use 'l1', 'psnr' or 'ssim'.")

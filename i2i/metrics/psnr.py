@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from i2i.contracts import Positive
+from i2i.contracts import Images, Positive
 from i2i.errors import DataError, UsageError
 
 
@@ -23,7 +23,7 @@ class PSNR:
         self.total = torch.zeros((), dtype=torch.float64)
         self.count = 0
 
-    def update(self, fake: Tensor, real: Tensor, mask: Tensor | None = None) -> None:
+    def update(self, fake: Tensor, real: Tensor, *, mask: Tensor | None = None, images: Images | None = None) -> None:
         """Take in N pictures, whole; UsageError for class indices."""
         if not real.is_floating_point():
             raise UsageError("psnr measures pictures, and these are class indices: use the metric 'accuracy'.")

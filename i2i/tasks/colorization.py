@@ -41,6 +41,11 @@ class Colorization:
         """Take the lightness of the photo, N × 1 × H × W in [-1, 1]."""
         return _convert(rgb_to_lab, images["photo"])[:, :1] / 50 - 1
 
+    def preview(self, images: Images) -> Tensor:
+        """Return the grey photo that the lightness alone makes, N × 3 × H × W in [0, 1]."""
+        lab = _convert(rgb_to_lab, images["photo"])
+        return _convert(lab_to_rgb, torch.cat([lab[:, :1], torch.zeros_like(lab[:, 1:])], 1)).clamp(0, 1)
+
     def activate(self, output: Tensor) -> Tensor:
         """Bound raw scores by tanh, in float32."""
         return torch.tanh(output.float())

@@ -1,0 +1,85 @@
+"""Evaluation: which columns a metric fills, and what it is given."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from i2i.contracts import ImageSpec
+from i2i.data import Samples
+from i2i.evaluate import evaluate
+from i2i.methods.pix2pix import Pix2Pix
+from i2i.metrics.l1 import L1
+from i2i.tasks.colorization import Colorization
+from i2i.tasks.inpainting import Inpainting
+
+
+class Photos:
+    """Five pictures of random colour."""
+
+    def __init__(self, images: dict[str, ImageSpec]) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        photo = np.random.default_rng(index).random((3, 16, 16), dtype=np.float32)
+        return dict.fromkeys(self.images, photo)
+
+
+class Given:
+    """Counts what it is given: the pictures, and where they are masked."""
+
+    higher_is_better = True
+    beside = ("truth",)
+
+    def __init__(self) -> None:
+        self.same: list[bool] = []
+        self.names: set[str] = set()
+
+    def update(self, fake, real, *, mask=None, images=None) -> None:
+        self.names |= set(images)
+        self.same.append(torch.equal(fake, real))
+
+    def compute(self) -> dict[str, torch.Tensor]:
+        shares = {"equal": torch.tensor(float(np.mean(self.same)))}
+        return shares | {f"has {name}": torch.ones(()) for name in sorted(self.names)}
+
+
+def measured(task, *metrics):
+    torch.manual_seed(0)
+    generator = partial(lambda i, o: nn.Conv2d(i, o, 1))
+    method = Pix2Pix(task, generator=generator, gan_weight=0).eval()
+    return evaluate(task, method, Samples(Photos(task.images), task.images), [*metrics], torch.device("cpu"))
+
+
+@pytest.fixture(autouse=True)
+def names(monkeypatch):
+    monkeypatch.setattr("i2i.build.describe", lambda kind, part: {"name": part.__name__.lower()})
+
+
+def test_the_input_of_a_colorization_is_the_grey_photo():
+    task = Colorization()
+    photo = torch.rand(2, 3, 8, 8)
+    grey = task.preview({"photo": photo})
+    assert (grey.amax(1) - grey.amin(1)).max() < 1e-3
+    assert torch.allclose(task.encode({"photo": grey}), task.encode({"photo": photo}), atol=1e-3)
+    result = measured(task, L1)["l1"]
+    real = torch.stack([torch.from_numpy(Photos(task.images)[i]["photo"]) for i in range(5)])
+    assert result["input"] == pytest.approx((task.preview({"photo": real}) - real).abs().mean().item(), abs=1e-5)
+    assert result["translated"] != result["input"]
+
+
+def test_a_metric_may_have_the_truth_measured_in_place_of_the_input():
+    results = measured(Inpainting(), Given, L1)
+    assert results["given/equal"] == {"translated": 0, "truth": 1}
+    assert set(results["l1"]) == {"translated", "input"}
+
+
+def test_a_metric_sees_the_pictures_and_the_hole_that_was_drawn():
+    assert {"given/has mask", "given/has photo"} <= set(measured(Inpainting(), Given))
