@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,54 +22,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from i2i.errors import DataError, ResourceError, UnsafeFileError, UsageError, nearest
+from i2i.files import read_json, write_json, writing
 
 MODEL_FORMAT = 1
 KEEP_STATES = 2
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[Path]:
-    """Give a temporary path in the same folder; on success it is synced and renamed to `path`, else removed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ResourceError(
-            f"{path}: cannot be written: {reason}. Free some space or choose another folder."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write a value as JSON, whole or not at all."""
-    with writing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, allow_nan=False, default=str) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file; DataError when it is missing, UnsafeFileError when it is damaged."""
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: is missing.") from error
-    except (OSError, ValueError) as error:
-        raise UnsafeFileError(f"{path}: is damaged: {error}.") from error
 
 
 def _digest(path: Path) -> str:
@@ -83,7 +38,10 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
     # A tensor may be a view or share its memory (tied weights), which the format refuses: each gets its own copy.
     whole = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     with writing(path) as temporary:
-        save_file(whole, temporary)
+        try:
+            save_file(whole, temporary)
+        except SafetensorError as error:  # its way to tell of a full disk
+            raise OSError(str(error)) from error
         return _digest(temporary)
 
 
@@ -124,6 +82,17 @@ class Run:
             except OSError as error:
                 raise ResourceError(f"{path}: cannot be made: {error.strerror}. Choose another with --runs.") from error
         raise ResourceError(f"{root}: holds a thousand runs of this second.")
+
+    @classmethod
+    def at(cls, path: Path) -> Run:
+        """Take a directory, made if need be, for a new run; UsageError when it holds one."""
+        if (path / "recipe.toml").exists():
+            raise UsageError(f"{path}: holds a run already. Go on with it (i2i train --resume), or remove it.")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResourceError(f"{path}: cannot be made: {error.strerror}. Choose another with --runs.") from error
+        return cls(path)
 
     @classmethod
     def open(cls, path: Path) -> Run:

@@ -115,7 +115,14 @@ def translate(
     model: Annotated[
         Path | None, typer.Option(help="A run or a model folder. Default: the newest finished run.")
     ] = None,
-    mask: Annotated[Path | None, typer.Option(help="A folder of masks, white where the hole is.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="A folder of masks, or one, white where the hole is.")] = None,
+    guide: Annotated[
+        Path | None, typer.Option(help="A folder of palettes, or one, for a model that takes them.")
+    ] = None,
+    stochastic: Annotated[
+        bool, typer.Option("--stochastic", help="Keep the dropout on: another result a seed.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="What --stochastic draws from.", min=0)] = 0,
     format: Annotated[str, typer.Option(help="png, jpg, webp or tif.")] = "png",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
     runs: Runs = Path("runs"),
@@ -127,17 +134,21 @@ def translate(
 
     console = _console(stderr=True)
     items = verb.plan(input_dir, output_dir, extension=format, overwrite=overwrite)
-    masks = verb.mask_finder(input_dir, mask) if mask else None
+    masks = verb.finder(input_dir, mask, "mask") if mask else None
+    guides = verb.finder(input_dir, guide, "guide") if guide else None
     if model is not None:
-        translator = verb.load(model, device)
+        translator = verb.load(model, device, stochastic=stochastic)
     else:
-        translator, run = verb.load_newest(runs, device)
+        translator, run = verb.load_newest(runs, device, stochastic=stochastic)
         console.print(f"model: {run} (the newest finished run)", markup=False, highlight=False, soft_wrap=True)
     if mask and not translator.wants_mask:
         raise UsageError(f"--mask {mask}: this model fills no holes.")
+    if guide and not translator.guide:
+        raise UsageError(f"--guide {guide}: this model takes no guide.")
     from i2i.display import each
 
-    results = list(each(console, verb.translate_folder(translator, items, masks=masks), len(items)))
+    work = verb.translate_folder(translator, items, masks=masks, guides=guides, seed=seed)
+    results = list(each(console, work, len(items)))
     failed = [(item, error) for item, error in results if error is not None]
     if as_json:
         good = [{"input": str(i.source), "output": str(i.target)} for i, error in results if error is None]
@@ -151,21 +162,93 @@ def translate(
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run.")],
+    scorer: Annotated[Path | None, typer.Option(metavar="RUN", help="A segmentation run that judges too.")] = None,
     settings: Settings = [],  # noqa: B006
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Measure a run's model on its held-out pictures, beside the untranslated input."""
+    """Measure a run's model on its held-out pictures, beside the untranslated input and the truth."""
     from i2i import evaluate as verb
 
-    metrics = verb.evaluate_run(run, settings, device)
+    metrics = verb.evaluate_run(run, settings, device, scorer)
     if as_json:
         _print_json(metrics)
         return
-    typer.echo(f"{'metric':<12}{'translated':>12}{'input':>12}")
+    width = max(map(len, ["metric", *metrics]))
+    columns = [c for c in ("translated", "input", "truth") if any(c in values for values in metrics.values())]
+    typer.echo("metric".ljust(width) + "".join(f"{column:>12}" for column in columns))
     for name, values in metrics.items():
-        before = f"{values['input']:12.4f}" if "input" in values else f"{'-':>12}"
-        typer.echo(f"{name:<12}{values['translated']:12.4f}{before}")
+        cells = [f"{values[column]:12.4f}" if column in values else f"{'-':>12}" for column in columns]
+        typer.echo(name.ljust(width) + "".join(cells))
+
+
+@app.command()
+def ablate(
+    file: Annotated[Path, typer.Argument(help="A TOML file: a base recipe, named variants, seeds.")],
+    settings: Settings = [],  # noqa: B006
+    runs: Runs = Path("runs"),
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Train the variants of a recipe, or what is missing of them, and print their table."""
+    from i2i import ablate as verb
+    from i2i.display import TrainDisplay
+
+    with TrainDisplay(_console(stderr=as_json)) as display:
+        folder, rows = verb.ablate(file, runs=runs, settings=settings, device=device, display=display)
+    if as_json:
+        _print_json([{"variant": row.name, "values": row.values, "paper": row.paper} for row in rows])
+        return
+    head, lines = verb.table(rows)
+    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+    for line in [head, *lines]:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    typer.echo(f"written: {folder / 'table.md'}, table.csv, plot.svg, grid.png")
+
+
+@app.command()
+def study(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="RUN...", help="Runs; each participant sees one.")
+    ] = None,
+    answers: Annotated[Path, typer.Option(help="The file that answers are added to.")] = Path("study.jsonl"),
+    only_results: Annotated[
+        bool, typer.Option("--results", help="Print the results so far and serve nothing.")
+    ] = False,
+    trials: Annotated[int, typer.Option(help="Pairs that count.")] = 40,
+    practice: Annotated[int, typer.Option(help="Pairs before them, with feedback.")] = 10,
+    seconds: Annotated[float, typer.Option(help="How long pictures are seen.")] = 1.0,
+    size: Annotated[int, typer.Option(help="Longer side in pixels at which pictures are shown.")] = 256,
+    same_input: Annotated[bool, typer.Option("--same-input", help="Real and fake of one scene.")] = False,
+    in_turn: Annotated[bool, typer.Option("--in-turn", help="One picture after the other, not both at once.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the pictures drawn and of the interval.")] = 0,
+    settings: Settings = [],  # noqa: B006
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines take part.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes any free one.")] = 8000,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Let people tell a run's translations from real pictures, on a web page."""
+    from i2i import study as verb
+
+    if only_results:
+        table = verb.results(verb.read_answers(answers), seed)
+    else:
+        design = verb.Design(practice, trials, seconds, size, same_input, in_turn, seed)
+
+        def say(text: str) -> None:
+            typer.echo(text, err=True)
+
+        table = verb.study(runs or [], answers, design, settings=settings, host=host, port=port, device=device, say=say)
+    if as_json:
+        _print_json(table)
+        return
+    typer.echo(f"{'participants':>12}{'answers':>9}{'fooled':>9}{'95 % interval':>19}  run")
+    for run, row in table.items():
+        share, interval = "-", "-"
+        if row["answers"]:
+            share, interval = f"{row['fooled']:.1f}%", f"{row['low']:.1f} - {row['high']:.1f}%"
+        typer.echo(f"{row['participants']:12}{row['answers']:9}{share:>9}{interval:>19}  {run}")
 
 
 @app.command()
@@ -193,6 +276,41 @@ def plugins(
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     for problem in found.problems:
         typer.echo(f"problem: {problem}", err=True)
+
+
+data = typer.Typer(help="Public data sets: list them, get one.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data, name="data")
+
+
+@data.command("list")
+def data_list(
+    name: Annotated[str | None, typer.Argument(help="Everything known of this one.", show_default=False)] = None,
+    into: Annotated[Path, typer.Option(help="The folder that the lines for a recipe shall name.")] = Path("data"),
+    as_json: AsJson = False,
+) -> None:
+    """List the public data sets, or say everything known of one."""
+    from dataclasses import asdict
+
+    from i2i import datasets
+
+    sets = [datasets.find(name)] if name else list(datasets.catalogue().values())
+    if as_json:
+        _print_json({"datasets": [{**asdict(dataset), "settings": dataset.settings(into)} for dataset in sets]})
+    else:
+        typer.echo(datasets.describe(sets[0], into) if name else datasets.listing())
+
+
+@data.command("get")
+def data_get(
+    name: Annotated[str, typer.Argument(help="A name of `i2i data list`.")],
+    into: Annotated[Path, typer.Option(help="The folder that holds the data sets.")] = Path("data"),
+    yes: Annotated[bool, typer.Option("--yes", help="Agree to the terms without being asked.")] = False,
+) -> None:
+    """Fetch a public data set: resumed, verified and unpacked; its size and terms are shown before."""
+    from i2i import datasets
+
+    with datasets.Display(_console()) as display:
+        datasets.get(name, into, yes=yes, display=display)
 
 
 def _print_json(value: object) -> None:

@@ -83,9 +83,11 @@ def rehearse(pipeline: Pipeline) -> tuple[Images, Batch]:
         if pipeline.held_out:
             held_out = fixed(pipeline.held_out, [0], torch.device("cpu"))
             truth = pipeline.task.batch(held_out)
-            decoded = pipeline.task.decode(truth.b, with_mask(held_out, truth))
+            held_out = with_mask(held_out, truth)
+            decoded = pipeline.task.decode(truth.b, held_out)
+            real = held_out.get(pipeline.task.target, decoded)
             for part in pipeline.recipe.metrics:
-                make(part).update(decoded, held_out[pipeline.task.target], mask=truth.mask, images=held_out)
+                make(part).update(decoded, real, mask=truth.mask, images=held_out)
     with contextlib.suppress(NotImplementedError, RuntimeError, TypeError, ValueError):
         # A stranger's method need not run without numbers; what it refuses on purpose is an I2IError, and passes.
         for _ in on_meta(pipeline, batch, len(batch.a)):
@@ -185,7 +187,7 @@ def multiple_of(method: nn.Module) -> int:
 def translate_held_out(
     task: Task, method: nn.Module, pictures: Images, precision: torch.dtype, seed: int = 0
 ) -> tuple[Images, Batch, Tensor]:
-    """Translate pictures whose truth is known: (the pictures with the hole that was drawn, batch, the translation).
+    """Translate pictures whose truth is known: (the pictures with what the task made of them, batch, the translation).
 
     What the task draws at random follows from seed: the hole of an inpainting task is the same each time.
     """
@@ -193,6 +195,8 @@ def translate_held_out(
         torch.manual_seed(seed)
         batch = task.batch(pictures)
     pictures = with_mask(pictures, batch)
+    if task.target not in pictures:
+        pictures = {**pictures, task.target: task.decode(batch.b, pictures)}
     return pictures, batch, task.decode(forward(method, batch.a, precision), pictures)
 
 

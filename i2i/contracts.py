@@ -108,7 +108,9 @@ class Task(Protocol):
     """`Task(*, ...)`: says what is translated into what. Stateless but for its parameters; holds no trainable weight.
 
     images: every picture that training takes from the source. inputs: the names that `encode` reads, the picture to
-    translate first. target: the name of the picture that `decode` predicts. paired: the pictures of a sample show
+    translate first; then "mask" where there is a hole to be filled, or the name of a picture that guides. An input that
+    the source need not give is made by `batch`. target: the name of the picture that `decode` predicts; where the
+    source gives none of that name, the truth is what `decode` makes of Batch.b. paired: the pictures of a sample show
     the same scene. palette (optional): RGB triples in 0 ... 255 for a target of class indices.
 
     Two methods are optional. `preview(images)`: the input as a picture to look at, N × 1 or 3 × H × W in [0, 1], where
@@ -178,7 +180,8 @@ class Metric(Protocol):
     or several by name.
 
     beside (optional, default ("input",)): what is measured next to the translations: "input", the untranslated picture
-    where it can be compared; "truth", the real target pictures in the place of the translations.
+    where it can be compared; "truth", the real target pictures in the place of the translations. variant (optional):
+    what the table adds to the metric's name in brackets, such as the features that stand in for others.
     """
 
     higher_is_better: bool

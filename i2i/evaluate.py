@@ -15,7 +15,7 @@ from i2i.compose import make, make_samples, rebuild, shown, translate_held_out
 from i2i.contracts import Images, Metric, Sample, Task
 from i2i.data import Samples, mix, together
 from i2i.engine import pick_device, pick_precision
-from i2i.errors import I2IError, UsageError
+from i2i.errors import DataError, I2IError, UsageError
 
 BATCH = 8
 
@@ -50,6 +50,23 @@ def evaluate(
     "input" measures the untranslated input against the truth, where both are pictures: what doing nothing would score.
     A metric may ask for "truth" in its place, or for both: the real pictures measured like the translations.
     """
+    return values_of(measured(task, method, samples, metrics, device, precision, limit))
+
+
+Measured = tuple[str, str, Metric]
+"""A metric's name, the column of the table that it fills, and the metric, fed."""
+
+
+def measured(
+    task: Task,
+    method: nn.Module,
+    samples: Samples,
+    metrics: Sequence[Part],
+    device: torch.device,
+    precision: torch.dtype = torch.float32,
+    limit: int | None = None,
+) -> list[Measured]:
+    """Show the held-out samples and their translations to the metrics; return these, each once a column."""
     measures = [(name, column, make(part)) for part in metrics for name, column in _columns(part, task)]
     for given in groups(samples, device, limit) if measures else ():
         pictures, batch, fake = translate_held_out(task, method, given, precision)
@@ -59,9 +76,24 @@ def evaluate(
             candidates["input"] = shown(task, pictures, batch.a, real.shape[1])
         for _, column, metric in measures:
             metric.update(candidates[column], real, mask=batch.mask, images=pictures)
+    return measures
+
+
+def values_of(measures: Sequence[Measured], problems: list[str] | None = None) -> dict[str, dict[str, float]]:
+    """Return what metrics have come to, by metric and column.
+
+    problems: takes up why a metric has no value (too few pictures, say), so that the others are not lost for it.
+    """
     results: dict[str, dict[str, float]] = {}
     for name, column, metric in measures:
-        for key, value in _values(name, metric).items():
+        try:
+            values = _values(name, metric)
+        except DataError as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
+            continue
+        for key, value in values.items():
             results.setdefault(key, {})[column] = value
     return results
 
@@ -70,25 +102,42 @@ def _columns(part: Part, task: Task) -> list[tuple[str, str]]:
     """Return a metric's name with each column of the table that it fills."""
     name = str(build.describe("metrics", part)["name"])
     beside = getattr(getattr(part, "func", part), "beside", ("input",))
-    comparable = task.images[task.target].classes is None
+    comparable = task.target not in task.images or task.images[task.target].classes is None
     return [(name, column) for column in ("translated", *beside) if column != "input" or comparable]
 
 
 def _values(name: str, metric: Metric) -> dict[str, float]:
+    if variant := getattr(metric, "variant", ""):
+        name = f"{name} ({variant})"
     value = metric.compute()
     if isinstance(value, dict):
         return {f"{name}/{key}": float(one) for key, one in value.items()}
     return {name: float(value)}
 
 
-def evaluate_run(path: Path, overrides: Sequence[str] = (), device: str = "auto") -> dict[str, dict[str, float]]:
-    """Measure a run's model with its recipe's metrics on its `[validation]`; both can be set anew by overrides."""
+def judged_by(scorer: Path) -> Part:
+    """Return the metric by which a segmentation run judges translations (Isola et al. 2017, section 4.1)."""
+    problems: list[build.Problem] = []
+    part = build.build("metrics", {"name": "fcn_score", "scorer": str(scorer)}, ("scorer",), problems)
+    if part is None:
+        raise UsageError("\n".join(problem.message for problem in problems))
+    return part
+
+
+def evaluate_run(
+    path: Path, overrides: Sequence[str] = (), device: str = "auto", scorer: Path | None = None
+) -> dict[str, dict[str, float]]:
+    """Measure a run's model with its recipe's metrics on its `[validation]`; both can be set anew by overrides.
+
+    scorer: a segmentation run that judges the translations beside these.
+    """
     run = Run.open(path)
     plan = recipe.parse(run.recipe, run.recipe.read_bytes(), [*run.overrides(), *overrides])
-    if plan.validation is None or not plan.metrics:
+    metrics = [*plan.metrics, *([judged_by(scorer)] if scorer else [])]
+    if plan.validation is None or not metrics:
         missing = "metrics" if plan.validation else "[validation]"
         raise UsageError(f"{run.recipe}: has no {missing}; give some with --set, such as --set 'metrics=[\"psnr\"]'.")
     where = pick_device(device)
     precision = pick_precision(plan.train.precision, where)
     task, method = rebuild(*load_model(run.model))
-    return evaluate(task, method.to(where), make_samples(plan.validation, task), plan.metrics, where, precision)
+    return evaluate(task, method.to(where), make_samples(plan.validation, task), metrics, where, precision)

@@ -126,27 +126,33 @@ def _describe_data(data: Data) -> dict[str, Any]:
 
 def read(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe file, apply `key=value` overrides, check it all; UsageError lists every problem."""
+    return parse(path, _bytes(path), overrides)
+
+
+def read_toml(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """Read any TOML file: (its text, its table); UsageError when it cannot be read."""
+    text = _bytes(path)
+    return text, _table(path, text)
+
+
+def located(path: Path, text: bytes, problems: Sequence[Problem]) -> UsageError:
+    """Make the error that reports problems by file, line and key."""
+    return _error(path, Lines(text.decode()), (), problems)
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        text = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         folder = path.parent
         files = [file.name for file in folder.glob("*.toml")] if folder.is_dir() else []
         hint = nearest(path.name, files) or (f" There is: {', '.join(sorted(files))}." if files else "")
         raise UsageError(f"{path}: cannot be read: {error.strerror}.{hint}") from error
-    return parse(path, text, overrides)
 
 
 def parse(path: Path, text: bytes, overrides: Sequence[str] = ()) -> Recipe:
     """Check the text of a recipe; `path` names it in messages."""
-    try:
-        table = tomllib.loads(text.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is not UTF-8 text (byte {error.start}); a recipe is a TOML file.") from error
-    except tomllib.TOMLDecodeError as error:
-        reason = str(error)
-        line = re.search(r"at line (\d+)", reason)
-        place = f"{path}:{line[1]}" if line else str(path)
-        raise UsageError(f"{place}: is not valid TOML: {reason}") from error
+    table = _table(path, text)
     for override in overrides:
         _override(table, override)
     problems: list[Problem] = []
@@ -154,6 +160,18 @@ def parse(path: Path, text: bytes, overrides: Sequence[str] = ()) -> Recipe:
     if problems:
         raise _error(path, Lines(text.decode()), overrides, problems)
     return Recipe(path=path, text=text, overrides=tuple(overrides), **parts)
+
+
+def _table(path: Path, text: bytes) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: is not UTF-8 text (byte {error.start}); a recipe is a TOML file.") from error
+    except tomllib.TOMLDecodeError as error:
+        reason = str(error)
+        line = re.search(r"at line (\d+)", reason)
+        place = f"{path}:{line[1]}" if line else str(path)
+        raise UsageError(f"{place}: is not valid TOML: {reason}") from error
 
 
 def _sections(table: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from i2i.checkpoint import writing
+from i2i.files import writing
 
 Point = tuple[float, float]
 

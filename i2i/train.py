@@ -16,13 +16,14 @@ import numpy as np
 import torch
 
 from i2i import images, recipe
-from i2i.checkpoint import Run, read_json, save_model, slug, versions, write_json
+from i2i.checkpoint import Run, save_model, slug, versions
 from i2i.compose import Pipeline, check_sides, compose, make, rehearse, shown, translate_held_out
-from i2i.contracts import Batch, Tracker
+from i2i.contracts import Batch, Task, Tracker
 from i2i.data import Samples, auto_workers, fixed, stream
 from i2i.engine import GENERATOR, Averages, Training, enough_memory, fit, keep_freed_memory, pick_device, pick_precision
 from i2i.errors import DataError, Interrupted, UsageError
-from i2i.evaluate import evaluate
+from i2i.evaluate import measured, values_of
+from i2i.files import read_json, write_json
 from i2i.plugins import used
 from i2i.recipe import Recipe
 from i2i.report import write_report
@@ -67,13 +68,16 @@ class Session:
         return self.pipeline.recipe.train
 
 
-def start(plan: Recipe, *, runs: Path, device: str, display: Display) -> Run:
-    """Train a recipe from its beginning in a new directory below `runs`; return the finished run."""
+def start(plan: Recipe, *, runs: Path, device: str, display: Display, name: str | None = None) -> Run:
+    """Train a recipe from its beginning in a new directory below `runs`; return the finished run.
+
+    name: of the directory, which may be there, but hold no run; the recipe's and the time by default.
+    """
     where = pick_device(device)
     pipeline = compose(plan)
     rehearse(pipeline)
     resolved = {"overrides": plan.overrides, "versions": versions(), "packages": used(), **plan.resolved()}
-    run = Run.create(runs, slug(plan.name))
+    run = Run.at(runs / name) if name else Run.create(runs, slug(plan.name))
     run.start(plan.text, resolved)
     return _work(run, pipeline, where, resolved, display)
 
@@ -230,7 +234,7 @@ def _sample(session: Session) -> None:
     rows = []
     with training.averaged() as method:
         for index in range(min(session.settings.samples, len(samples))):
-            rows.append(sample_row(pipeline, method, samples, index, training.device, training.precision))
+            rows.append(sample_row(pipeline.task, method, samples, index, training.device, training.precision))
     grid = images.contact_sheet(rows, titles=["input", "output", "truth"])
     path = session.run.samples / f"{training.step:09d}.png"
     path.parent.mkdir(exist_ok=True)
@@ -240,7 +244,7 @@ def _sample(session: Session) -> None:
 
 
 def sample_row(
-    pipeline: Pipeline,
+    task: Task,
     method: torch.nn.Module,
     samples: Samples,
     index: int,
@@ -248,7 +252,6 @@ def sample_row(
     precision: torch.dtype,
 ) -> list[np.ndarray]:
     """Return input, output and truth of one sample as pictures H × W × 3, uint8."""
-    task = pipeline.task
     pictures, batch, fake = translate_held_out(task, method, fixed(samples, [index], device), precision, seed=index)
     palette = getattr(task, "palette", None)
     three = (shown(task, pictures, batch.a), fake, pictures[task.target])
@@ -273,7 +276,7 @@ def _finish(session: Session) -> None:
     if pipeline.held_out:
         try:
             with training.averaged() as method:
-                metrics = evaluate(
+                fed = measured(
                     pipeline.task,
                     method,
                     pipeline.held_out,
@@ -281,8 +284,12 @@ def _finish(session: Session) -> None:
                     training.device,
                     training.precision,
                 )
+            problems: list[str] = []
+            metrics = values_of(fed, problems)
         except DataError as error:  # the training is not lost for a held-out picture; i2i evaluate measures again
-            session.display.note(f"not measured: {error}")
+            problems = [str(error)]
+        for problem in dict.fromkeys(problems):
+            session.display.note(f"not measured: {problem}")
     seconds = time.perf_counter() - session.began
     summary = {
         "recipe": pipeline.recipe.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +15,13 @@ from torch import Tensor, nn
 from i2i import images
 from i2i.checkpoint import find_model, load_model, newest_run
 from i2i.compose import predict, rebuild
-from i2i.contracts import Images, Task
+from i2i.contracts import Images, ImageSpec, Task
+from i2i.data import mix
 from i2i.engine import enough_memory, pick_device, pick_precision
 from i2i.errors import DataError, I2IError, UsageError
 
 FORMATS = ("png", "jpg", "webp", "tif")
+DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,11 @@ class Translator:
     """A model ready to translate; what `i2i.load` returns.
 
     Call it with one picture: a PIL image, an array H × W × C (uint8, uint16, or float in [0, 1]) or a tensor C × H × W
-    or N × C × H × W (float in [0, 1]). The answer is of the same type, the same H × W. A task that fills holes takes
-    `mask` too, H × W, true or above one half where the hole is; an image's own transparency is taken otherwise.
+    or N × C × H × W (float in [0, 1]). The answer is of the same type, the same H × W. A model that starts from class
+    maps takes indices: a PIL image of mode P or L, an integer array H × W, an int64 tensor 1 × H × W or N × 1 × H × W.
+
+    A task that fills holes takes `mask` too, H × W, true or above one half where the hole is; an image's own
+    transparency is taken otherwise. A task that is guided (by a palette) takes `guide`, a picture of the same type.
     """
 
     task: Task
@@ -36,28 +42,44 @@ class Translator:
     precision: torch.dtype = torch.float32
     path: Path = field(default_factory=Path)
 
-    def __call__(self, image: Any, mask: Any = None) -> Any:
+    def __call__(self, image: Any, mask: Any = None, guide: Any = None) -> Any:
         """Translate one picture, or one tensor of pictures."""
         if isinstance(image, Tensor):
-            return self._tensor(image, mask)
+            return self._tensor(image, mask, guide)
         if isinstance(image, np.ndarray):
-            return self._array(image, mask)
+            return self._array(image, mask, guide)
         if hasattr(image, "convert"):  # a PIL image, whose library need not be imported to ask
-            return self._pil(image, mask)
+            return self._pil(image, mask, guide)
         raise DataError(f"cannot translate a {type(image).__name__}: give a PIL image, an array or a tensor.")
 
     @property
-    def channels(self) -> int:
-        """The channels that the model's input picture has."""
-        return self.task.images[self.task.inputs[0]].channels
+    def spec(self) -> ImageSpec:
+        """What the model's input picture is."""
+        return self.task.images.get(self.task.inputs[0]) or ImageSpec(self.task.in_channels)
+
+    @property
+    def guide(self) -> str | None:
+        """The name of the picture that guides the task, if it takes one."""
+        return next((name for name in self.task.inputs[1:] if name != "mask"), None)
 
     @property
     def wants_mask(self) -> bool:
         """Whether the task needs to be told of a hole."""
         return "mask" in self.task.inputs
 
-    def translate_picture(self, picture: images.Picture, mask: np.ndarray | None = None) -> np.ndarray:
-        """Translate a picture as read from a file; return H × W × C of the same depth, or H × W × 1 class indices."""
+    def read(self, path: Path) -> images.Picture:
+        """Read a file as the model's input picture."""
+        if self.spec.classes is not None:
+            return images.Picture(images.read_index(path)[..., None])
+        return images.read(path, channels=self.spec.channels)
+
+    def translate_picture(
+        self, picture: images.Picture, mask: np.ndarray | None = None, guide: images.Picture | None = None
+    ) -> np.ndarray:
+        """Translate a picture as read from a file.
+
+        The answer is H × W × C of the same depth, C = 4 for colours with their alpha, or H × W × 1 class indices.
+        """
         holes = None
         if self.wants_mask:
             hole = mask if mask is not None else _hole(picture.alpha)
@@ -68,65 +90,96 @@ class Translator:
             holes = torch.from_numpy(np.ascontiguousarray(hole, dtype=np.float32))[None, None]
         remedy = "a smaller picture, or another --device"
         with enough_memory(f"on a picture of {picture.pixels.shape[1]}x{picture.pixels.shape[0]} pixels", remedy):
-            output = self._run(self._pictures(images.to_tensor(picture.pixels), holes))
+            leading = None if guide is None else images.to_tensor(guide.to_channels(3).pixels)
+            output = self._run(self._pictures(self._to_tensor(picture.pixels), holes, leading))
         if not output.is_floating_point():
             return output[0, 0, :, :, None].cpu().numpy().astype(np.uint8 if output.max() < 256 else np.uint16)
-        return images.to_pixels(output, bits=picture.bits)
+        return images.to_pixels(output, bits=8 if self.spec.classes is not None else picture.bits)
 
-    def _pictures(self, x: Tensor, holes: Tensor | None) -> Images:
-        if x.shape[1] != self.channels:
-            raise DataError(f"expected {self.channels} channel(s), not {x.shape[1]}.")
+    def _to_tensor(self, pixels: np.ndarray) -> Tensor:
+        if self.spec.classes is None:
+            return images.to_tensor(pixels)
+        return torch.from_numpy(pixels.astype(np.int64).transpose(2, 0, 1))[None]
+
+    def _pictures(self, x: Tensor, holes: Tensor | None, guide: Tensor | None) -> Images:
+        if x.shape[1] != self.spec.channels:
+            raise DataError(f"expected {self.spec.channels} channel(s), not {x.shape[1]}.")
         if self.wants_mask and holes is None:
             raise DataError("this model fills holes: give mask, H x W, true where the hole is.")
+        if self.guide and guide is None:
+            raise DataError(f"this model is guided by a {self.guide}: give a picture of one (--guide, or guide=).")
         pictures = {self.task.inputs[0]: x.to(self.device)}
         if self.wants_mask and holes is not None:
             pictures["mask"] = (holes.to(self.device) > 0.5).float()
+        if self.guide and guide is not None:
+            pictures[self.guide] = guide.to(self.device)
         return pictures
 
     def _run(self, pictures: Images) -> Tensor:
-        return predict(self.task, self.method, pictures, self.precision)
+        output = predict(self.task, self.method, pictures, self.precision)
+        present = getattr(self.task, "present", None)
+        return present(output, pictures) if present else output
 
-    def _tensor(self, image: Tensor, mask: Any) -> Tensor:
+    def _tensor(self, image: Tensor, mask: Any, guide: Any) -> Tensor:
         x = image[None] if image.ndim == 3 else image
-        if x.ndim != 4 or not x.is_floating_point():
+        indices = self.spec.classes is not None
+        if x.ndim != 4 or x.is_floating_point() == indices:
             kind = f"{image.dtype} with {image.ndim} dimensions".removeprefix("torch.")
-            raise DataError(f"expected a float tensor in [0, 1], C x H x W or N x C x H x W, not {kind}.")
+            wanted = "an int64 tensor of class indices" if indices else "a float tensor in [0, 1]"
+            raise DataError(f"expected {wanted}, C x H x W or N x C x H x W, not {kind}.")
         holes = None
         if mask is not None:
             holes = torch.as_tensor(mask).float()
             if holes.shape[-2:] != x.shape[-2:] or holes.numel() not in (x[:1, 0].numel(), x[:, 0].numel()):
                 raise DataError(f"a mask of shape {tuple(holes.shape)} does not fit pictures {tuple(x.shape)}.")
             holes = holes.reshape(-1, 1, *x.shape[2:]).expand(len(x), -1, -1, -1)
-        y = self._run(self._pictures(x.float(), holes)).to(image.device)
+        leading = None if guide is None else guide.float().reshape(-1, *guide.shape[-3:]).expand(len(x), -1, -1, -1)
+        y = self._run(self._pictures(x.long() if indices else x.float(), holes, leading)).to(image.device)
         return y[0] if image.ndim == 3 else y
 
-    def _array(self, image: np.ndarray, mask: Any) -> np.ndarray:
+    def _array(self, image: np.ndarray, mask: Any, guide: Any) -> np.ndarray:
         grey = image.ndim == 2
-        pixels = image[:, :, None] if grey else image
-        if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
-            raise DataError(f"expected an array H x W, or H x W x C of 1, 3 or 4 channels, not {image.shape}.")
-        if np.issubdtype(pixels.dtype, np.floating):
-            pixels = pixels.astype(np.float32)
-        elif pixels.dtype not in (np.uint8, np.uint16):
-            raise DataError(f"expected uint8, uint16 or float in [0, 1], not {pixels.dtype}.")
-        alpha = pixels[:, :, 3] if pixels.shape[2] == 4 else None
-        picture = images.Picture(np.ascontiguousarray(pixels[:, :, :3]), alpha).to_channels(self.channels)
-        result = self.translate_picture(picture, None if mask is None else np.asarray(mask, dtype=np.float32))
+        if self.spec.classes is not None:
+            if not np.issubdtype(image.dtype, np.integer) or image.shape[2:] not in ((), (1,)):
+                raise DataError(f"expected class indices, H x W of integers, not {image.dtype} {image.shape}.")
+            picture = images.Picture(image[:, :, None] if grey else image)
+        else:
+            picture = _picture(image).to_channels(self.spec.channels)
+        alpha = picture.alpha
+        hole = None if mask is None else np.asarray(mask, dtype=np.float32)
+        result = self.translate_picture(picture, hole, None if guide is None else _picture(np.asarray(guide)))
         if alpha is not None and result.shape[2] == 3 and not self.wants_mask:
             result = np.concatenate([result, alpha[:, :, None]], axis=2)
         return result[:, :, 0] if grey and result.shape[2] == 1 else result
 
-    def _pil(self, image: Any, mask: Any) -> Any:
+    def _pil(self, image: Any, mask: Any, guide: Any) -> Any:
         from PIL import Image
 
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):
             raise DataError(f"a PIL image of mode {image.mode} has no fixed range: give an array, uint16 or float.")
-        pixels = np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
-        output = self._array(pixels, None if mask is None else np.asarray(mask, dtype=np.float32))
+        if self.spec.classes is not None:
+            pixels = np.asarray(image)
+        else:
+            pixels = np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+        leading = np.asarray(guide.convert("RGB")) if hasattr(guide, "convert") else guide
+        output = self._array(pixels, None if mask is None else np.asarray(mask, dtype=np.float32), leading)
         result = Image.fromarray(output[:, :, 0] if output.shape[2] == 1 else output)
         if palette := getattr(self.task, "palette", None):
             result.putpalette([value for colour in palette for value in colour])
         return result
+
+
+def _picture(image: np.ndarray) -> images.Picture:
+    """Take an array H × W or H × W × C as a picture; DataError for another shape or type."""
+    pixels = image[:, :, None] if image.ndim == 2 else image
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
+        raise DataError(f"expected an array H x W, or H x W x C of 1, 3 or 4 channels, not {image.shape}.")
+    if np.issubdtype(pixels.dtype, np.floating):
+        pixels = pixels.astype(np.float32)
+    elif pixels.dtype not in (np.uint8, np.uint16):
+        raise DataError(f"expected uint8, uint16 or float in [0, 1], not {pixels.dtype}.")
+    alpha = pixels[:, :, 3] if pixels.shape[2] == 4 else None
+    return images.Picture(np.ascontiguousarray(pixels[:, :, :3]), alpha)
 
 
 def _hole(alpha: np.ndarray | None) -> np.ndarray | None:
@@ -137,22 +190,30 @@ def _hole(alpha: np.ndarray | None) -> np.ndarray | None:
     return (alpha <= half).astype(np.float32) if alpha.min() <= half else None
 
 
-def load(path: str | Path, device: str = "auto", precision: str = "float32") -> Translator:
+def load(path: str | Path, device: str = "auto", precision: str = "float32", *, stochastic: bool = False) -> Translator:
     """Load a model: `path` is a run's directory or a model folder.
 
     device: auto, cpu, cuda, cuda:1, mps. precision: float32, bf16 (twice as fast where the hardware has it) or auto.
+    stochastic: keep the generator's dropout, pix2pix's only noise (Isola et al. 2017, section 3.3): the same picture
+    comes out different each time, as torch's global generator goes on. UsageError for a generator without dropout.
     """
     where = pick_device(device)
     folder = find_model(Path(path))
     description, weights = load_model(folder)
     task, method = rebuild(description, weights)
+    if stochastic:
+        noise = [module for module in method.modules() if isinstance(module, DROPOUT) and module.p > 0]
+        if not noise:
+            raise UsageError(f"{folder}: this model's generator has no dropout, and so no noise to be stochastic by.")
+        for module in noise:
+            module.train()
     return Translator(task, method.to(where), where, pick_precision(precision, where), folder)
 
 
-def load_newest(runs: Path, device: str = "auto") -> tuple[Translator, Path]:
+def load_newest(runs: Path, device: str = "auto", *, stochastic: bool = False) -> tuple[Translator, Path]:
     """Load the model of the newest finished run below `runs`: (translator, the run's directory)."""
     run = newest_run(runs)
-    return load(run.path, device), run.path
+    return load(run.path, device, stochastic=stochastic), run.path
 
 
 @dataclass(frozen=True)
@@ -184,12 +245,22 @@ def plan(input_dir: Path, output_dir: Path, *, extension: str = "png", overwrite
 
 
 def translate_folder(
-    translator: Translator, items: Sequence[Item], *, masks: Callable[[Path], Path] | None = None
+    translator: Translator,
+    items: Sequence[Item],
+    *,
+    masks: Callable[[Path], Path] | None = None,
+    guides: Callable[[Path], Path] | None = None,
+    seed: int = 0,
 ) -> Iterator[tuple[Item, I2IError | None]]:
-    """Translate item by item; yield each with None, or with the reason why it failed. A failed item writes nothing."""
+    """Translate item by item; yield each with None, or with the reason why it failed. A failed item writes nothing.
+
+    What a stochastic model draws for an item follows from seed and the name of the item's output, not from its
+    neighbours in the folder.
+    """
     for item in items:
+        torch.manual_seed(mix(seed, zlib.crc32(item.target.name.encode())))
         try:
-            picture, pixels = _translated(translator, item, masks)
+            picture, pixels = _translated(translator, item, masks, guides)
         except I2IError as error:
             yield item, error
             continue
@@ -202,15 +273,19 @@ def translate_folder(
 
 
 def _translated(
-    translator: Translator, item: Item, masks: Callable[[Path], Path] | None
+    translator: Translator,
+    item: Item,
+    masks: Callable[[Path], Path] | None,
+    guides: Callable[[Path], Path] | None,
 ) -> tuple[images.Picture, np.ndarray]:
-    picture = images.read(item.source, channels=translator.channels)
+    picture = translator.read(item.source)
+    guide = images.read(guides(item.source), channels=3) if guides is not None else None
     mask = None
     if masks is not None and translator.wants_mask:
         drawn = images.read(masks(item.source), channels=1).pixels
         mask = (drawn[:, :, 0] > np.iinfo(drawn.dtype).max // 2).astype(np.float32)
     try:
-        return picture, translator.translate_picture(picture, mask)
+        return picture, translator.translate_picture(picture, mask, guide)
     except I2IError as error:
         raise type(error)(f"{item.source}: {error}") from error
 
@@ -220,18 +295,25 @@ def _write(translator: Translator, item: Item, picture: images.Picture, pixels: 
         pixels = np.rint(pixels * 65535).astype(np.uint16)
     palette = getattr(translator.task, "palette", None)
     alpha = None if translator.wants_mask or palette else picture.alpha
+    if pixels.shape[2] == 4:
+        pixels, alpha = pixels[:, :, :3], pixels[:, :, 3]
     icc = picture.icc if pixels.shape[2] == picture.pixels.shape[2] and not palette else None
     images.write(item.target, pixels, alpha=alpha, icc=icc, palette=palette, overwrite=True)
 
 
-def mask_finder(input_dir: Path, mask_dir: Path) -> Callable[[Path], Path]:
-    """Return the function from a picture to its mask: same folder and stem below `mask_dir`."""
-    by_stem = {path.relative_to(mask_dir).with_suffix(""): path for path in images.list_images(mask_dir)}
+def finder(input_dir: Path, other: Path, what: str) -> Callable[[Path], Path]:
+    """Return the function from a picture to its mask or guide: same folder and stem below `other`, or `other` itself.
+
+    what: how errors call it.
+    """
+    if other.is_file():
+        return lambda source: other
+    by_stem = {path.relative_to(other).with_suffix(""): path for path in images.list_images(other)}
 
     def find(source: Path) -> Path:
         stem = source.relative_to(input_dir).with_suffix("")
         if stem not in by_stem:
-            raise DataError(f"{source}: has no mask {mask_dir / stem}.png")
+            raise DataError(f"{source}: has no {what} {other / stem}.png")
         return by_stem[stem]
 
     return find

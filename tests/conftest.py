@@ -1,5 +1,6 @@
 """What several test files share: tiny recipes, and the command line called in this process."""
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -67,3 +68,26 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         return code, out, err
 
     return call
+
+
+@pytest.fixture(scope="session")
+def scorer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder of a segmentation into five classes, of which the fifth is void, with random weights."""
+    from i2i.checkpoint import save_model
+    from i2i.compose import make
+    from i2i.generators.unet import UNet
+    from i2i.methods.pix2pix import Pix2Pix
+    from i2i.tasks.segmentation import Segmentation
+
+    folder = tmp_path_factory.mktemp("scorer")
+    generator = {"name": "unet", "depth": 2, "width": 4}
+    torch.manual_seed(0)
+    task = Segmentation(classes=5, void=4)
+    method = make(functools.partial(Pix2Pix, generator=functools.partial(UNet, depth=2, width=4), gan_weight=0.0), task)
+    description = {
+        "task": {"name": "segmentation", "classes": 5, "void": 4},
+        "method": {"name": "pix2pix", "generator": generator, "gan_weight": 0.0},
+        "packages": {},
+    }
+    save_model(folder, description, method.g.state_dict())
+    return folder

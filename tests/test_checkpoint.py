@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from i2i.checkpoint import Run, find_model, load_model, newest_run, save_model, write_json, writing
+from i2i.checkpoint import Run, find_model, load_model, newest_run, save_model
 from i2i.errors import DataError, ResourceError, UnsafeFileError, UsageError
+from i2i.files import write_json, writing
 
 
 @pytest.fixture

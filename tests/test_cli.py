@@ -235,6 +235,15 @@ def test_evaluate_repeats_what_training_measured(run: Cli, trained: Path) -> Non
     assert "psnr" in out
 
 
+def test_a_scorer_needs_labels(run: Cli, trained: Path, scorer: Path) -> None:
+    code, _, err = run("evaluate", trained, "--scorer", scorer, "--device", "cpu")
+    assert code == 3
+    assert "palette" in err  # day is no picture of labels
+    code, _, err = run("evaluate", trained, "--scorer", trained.parent / "none", "--device", "cpu")
+    assert code == 2
+    assert "is neither a run nor a model folder" in err
+
+
 # ---- translate
 
 
@@ -400,7 +409,8 @@ def test_sigterm_saves_and_exits_75(tmp_path: Path, tiny: Path) -> None:
         [sys.executable, "-m", "i2i", "train", tiny, *settings], stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "runs").glob("*/log.jsonl")) and time.monotonic() < deadline:
+    # The log is there before the signal is waited for; its first line comes after.
+    while not any(p.stat().st_size for p in tmp_path.glob("runs/*/log.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.terminate()
     _, err = process.communicate(timeout=120)

@@ -8,7 +8,10 @@ import pytest
 HEAVY = ["torch", "kornia", "numpy", "pydantic", "timm", "albumentations", "cv2", "PIL"]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["plugins"], ["plugins", "tasks", "--json"], ["train", "--help"]])
+VERBS = [["--help"], ["plugins"], ["plugins", "tasks", "--json"], ["train", "--help"], ["data", "list"]]
+
+
+@pytest.mark.parametrize("arguments", VERBS)
 def test_light_verbs_load_nothing_heavy(arguments: list[str]) -> None:
     code = (
         f"import sys; sys.argv = ['i2i', *{arguments!r}]\n"

@@ -13,8 +13,15 @@ from i2i import images, plugins, testing
 
 # Smaller than the defaults where those are heavy; required parameters where there are some.
 SMALL: dict[tuple[str, str], dict[str, Any]] = {
+    ("generators", "encoder_decoder"): {"depth": 3, "width": 8},
+    ("generators", "resnet"): {"blocks": 2, "width": 8},
     ("generators", "unet"): {"depth": 3, "width": 8},
     ("methods", "pix2pix"): {},
+    ("metrics", "fid"): {"features": "test_resnet", "weights": "random", "minimum": 2},
+    ("metrics", "kid"): {"features": "test_resnet", "weights": "random", "minimum": 2},
+    ("metrics", "lpips"): {"features": "test_resnet", "weights": "random"},
+    ("metrics", "ms_ssim"): {"scales": 2},
+    ("sources", "figures"): {"size": 32, "count": 3},
     ("sources", "scenes"): {"size": 32, "count": 3},
 }
 OWN = [
@@ -40,9 +47,13 @@ def photos() -> Any:
 
 
 @pytest.mark.parametrize(("kind", "name", "check"), OWN, ids=lambda value: getattr(value, "__name__", str(value)))
-def test_own_part(kind: str, name: str, check: Callable[[Any], None], photos: Path) -> None:
+def test_own_part(kind: str, name: str, check: Callable[[Any], None], photos: Path, scorer: Path) -> None:
     parameters = SMALL.get((kind, name), {})
-    if kind == "sources" and name != "scenes":
+    if name in ("fid", "kid"):
+        pytest.importorskip("torchmetrics")
+    if name == "fcn_score":
+        parameters = {"scorer": scorer}
+    if name in ("folder", "pairs"):
         parameters = {"root": photos}
     check(functools.partial(plugins.load(kind, name), **parameters))
 

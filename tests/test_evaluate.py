@@ -11,7 +11,8 @@ from torch import nn
 
 from i2i.contracts import ImageSpec
 from i2i.data import Samples
-from i2i.evaluate import evaluate
+from i2i.errors import DataError
+from i2i.evaluate import evaluate, values_of
 from i2i.methods.pix2pix import Pix2Pix
 from i2i.metrics.l1 import L1
 from i2i.tasks.colorization import Colorization
@@ -83,3 +84,13 @@ def test_a_metric_may_have_the_truth_measured_in_place_of_the_input():
 
 def test_a_metric_sees_the_pictures_and_the_hole_that_was_drawn():
     assert {"given/has mask", "given/has photo"} <= set(measured(Inpainting(), Given))
+
+
+def test_a_metric_without_a_value_does_not_lose_the_others():
+    full, empty, problems = L1(), L1(), []
+    full.update(torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 4, 4))
+    measures = [("l1", "translated", full), ("other", "translated", empty)]
+    assert values_of(measures, problems) == {"l1": {"translated": 1.0}}
+    assert problems == ["l1: there are no pictures to measure"]
+    with pytest.raises(DataError):
+        values_of(measures)

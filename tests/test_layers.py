@@ -12,16 +12,16 @@ ROOT = Path(i2i.__file__).parent
 # Lower ranks first; modules of one rank do not import each other.
 RANKS = [
     {"errors"},
-    {"contracts"},
-    {"plugins"},
+    {"contracts", "files"},
+    {"plugins", "datasets"},
     {"build"},
     {"recipe"},
-    {"images", "data", "nn"},
+    {"images", "data", "nn", "confusion"},
     {"augment", "engine", "checkpoint"},
     {"compose"},
-    {"evaluate", "translate", "report", "testing"},
-    {"train"},
-    {"check", "display"},
+    {"evaluate", "translate", "report", "chart", "testing"},
+    {"train", "score"},
+    {"ablate", "check", "display", "study"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -29,7 +29,7 @@ RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 BUILT_INS = {
     "generators", "discriminators", "losses", "adversarial", "tasks", "methods", "sources", "metrics", "trackers",
 }  # fmt: skip
-FOR_BUILT_INS = {"contracts", "errors", "nn", "images"} | BUILT_INS
+FOR_BUILT_INS = {"contracts", "errors", "nn", "images", "confusion"} | BUILT_INS
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -75,7 +75,9 @@ def test_no_arrow_points_up(path: Path) -> None:
                 assert RANK[there] < RANK[here], f"{here} imports {module}, which is not below it"
 
 
-@pytest.mark.parametrize("name", ["errors", "contracts", "plugins", "build", "recipe", "cli", "display", "__init__"])
+@pytest.mark.parametrize(
+    "name", ["errors", "contracts", "files", "plugins", "datasets", "build", "recipe", "cli", "display", "__init__"]
+)
 def test_light_layers_load_no_torch(name: str) -> None:
     heavy = {"torch", "numpy", "kornia", "albumentations", "timm", "cv2", "PIL", "safetensors"}
     assert not {module.split(".")[0] for module in imports(ROOT / f"{name}.py", top_level=True)} & heavy

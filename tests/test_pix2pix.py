@@ -9,15 +9,19 @@ import pytest
 import torch
 from torch import nn
 
+from i2i import build
+from i2i.adversarial.hinge import Hinge
 from i2i.adversarial.lsgan import LSGAN
 from i2i.adversarial.vanilla import Vanilla
-from i2i.contracts import Adversarial, Batch, Loss, Method
+from i2i.adversarial.wgan_gp import WassersteinGP
+from i2i.contracts import Batch, Loss, Method
 from i2i.discriminators.patch import PatchGAN
-from i2i.engine import players
+from i2i.engine import Training, fit, players
 from i2i.errors import UsageError
 from i2i.generators.unet import UNet
 from i2i.losses.cross_entropy import CrossEntropy
 from i2i.methods.pix2pix import Pix2Pix
+from i2i.recipe import OptimizerSettings
 from i2i.tasks.colorization import Colorization
 from i2i.tasks.inpainting import Inpainting
 from i2i.tasks.maps import Maps
@@ -62,6 +66,7 @@ def train(method: Pix2Pix, batch: Batch, steps: int) -> list[dict[str, float]]:
 def test_it_learns_every_task(task):
     method = tiny(task, reconstruction=CrossEntropy if isinstance(task, Segmentation) else nn.L1Loss)
     assert isinstance(method, Method)
+    assert isinstance(method.reconstruction, Loss)
     history = train(method, batch_of(task), 3)
     assert set(history[0]) == {"g/adversarial", "g/reconstruction", "d/adversarial"}
     assert history[2]["g/reconstruction"] < history[0]["g/reconstruction"]
@@ -149,7 +154,7 @@ def test_what_does_not_count_is_the_truth_for_every_loss():
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: type(task).__name__)
 def test_losses_are_float32_in_bfloat16(task):
-    for adversarial in (Vanilla, LSGAN):
+    for adversarial in (Vanilla, LSGAN, Hinge, WassersteinGP):
         method = tiny(task, adversarial=adversarial)
         with torch.autocast("cpu", torch.bfloat16):
             for player, terms in method.step(batch_of(task)):
@@ -168,29 +173,90 @@ def test_it_runs_without_memory_at_the_paper_s_size():
     assert sum(parameter.numel() for parameter in method.parameters()) == 54_414_531 + 2_768_705
 
 
-@pytest.mark.parametrize(
-    ("make", "undecided", "convinced", "fooled"),
-    [(Vanilla, 2 * math.log(2), 2 * math.log1p(math.exp(-3)), math.log1p(math.exp(-3))), (LSGAN, 1, 4 + 9, 4)],
-)
-def test_adversarial_objectives(make, undecided, convinced, fooled):
-    objective = make()
-    assert isinstance(objective, Adversarial)
-    # An undecided least-squares critic scores 0 everywhere.
-    zeros, high, low = ([torch.full((2, 1, *size), x) for size in ((3, 3), (1, 1))] for x in (0.0, 3.0, -3.0))
-    assert objective.discriminator(zeros, zeros).item() == pytest.approx(undecided)
-    assert objective.discriminator(high, low).item() == pytest.approx(convinced, rel=1e-5)
-    assert objective.generator(high).item() == pytest.approx(fooled, rel=1e-5)
-    coarse = [torch.full((1, 1, 3, 3), 0.7).bfloat16()]
-    fine = [coarse[0].float()]
-    assert objective.discriminator(coarse, coarse).item() == objective.discriminator(fine, fine).item()
-    assert objective.generator(coarse).item() == objective.generator(fine).item()
-    scales = [torch.full((1, 1, 8, 8), 3.0), torch.zeros(1, 1, 1, 1)]
-    mean = (objective.generator(scales[:1]) + objective.generator(scales[1:])) / 2
-    assert objective.generator(scales).item() == pytest.approx(mean.item()), "each scale counts the same"
+OBJECTIVES = {
+    "L1": {"gan_weight": 0.0},
+    "L2": {"gan_weight": 0.0, "reconstruction": "mse"},
+    "GAN": {"weight": 0.0, "conditional": False},
+    "cGAN": {"weight": 0.0},
+    "L1+GAN": {"conditional": False},
+    "L1+cGAN": {},
+}
 
 
-def test_a_sure_discriminator_still_teaches_the_generator():
-    logits = torch.tensor([[-50.0]], requires_grad=True)
-    Vanilla().generator([logits]).backward()
-    assert logits.grad.item() == pytest.approx(-1)
-    assert isinstance(CrossEntropy(), Loss)
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_paper_s_objectives_are_values_of_a_recipe(name):
+    """Isola et al. 2017, section 4.1, Table 1, and L2 beside them."""
+    small = {"generator": {"depth": 3, "width": 4}, "discriminator": {"field": 16, "width": 4}}
+    problems: list[build.Problem] = []
+    make = build.build("methods", {"name": "pix2pix", **small, **OBJECTIVES[name]}, ("method",), problems)
+    assert make is not None, problems
+    method = make(Colorization())  # 1 channel to 2
+    turns = {player: set(terms) for player, terms in method.step(batch_of(method.task))}
+    adversarial, reconstruction = "GAN" in name, name.startswith("L")
+    expected = {"g": {"adversarial"} if adversarial else set(), "d": {"adversarial"}}
+    if reconstruction:
+        expected["g"].add("reconstruction")
+    if not adversarial:
+        del expected["d"]
+    assert turns == expected
+    assert hasattr(method, "d") == adversarial
+    if adversarial:
+        assert method.d.layers[0].in_channels == (3 if "c" in name else 2)
+    if reconstruction:
+        fake, real = torch.tensor([3.0]), torch.tensor([1.0])
+        assert method.reconstruction(fake, real) == (4 if name == "L2" else 2)
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_an_objective_s_penalty_is_a_whole_term_of_d(conditional):
+    class Spy:
+        def generator(self, fake: list[torch.Tensor]) -> torch.Tensor:
+            return fake[0].mean()
+
+        def discriminator(self, real: list[torch.Tensor], fake: list[torch.Tensor]) -> torch.Tensor:
+            return (real[0] - fake[0]).mean() + 1
+
+        def penalty(self, judge, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+            self.seen = real, fake
+            self.maps = judge(fake)
+            return self.maps[0].mean() * 0 + 7
+
+    method = tiny(Inpainting(), adversarial=Spy, conditional=conditional)
+    batch = batch_of(method.task)
+    method.eval()  # no dropout: the same fake again
+    (_, g), (_, d) = method.step(batch)
+    assert set(g) == {"adversarial", "reconstruction"}
+    assert set(d) == {"adversarial", "penalty"}
+    assert d["penalty"].item() == 7
+    real, fake = method.adversarial.seen
+    assert torch.equal(real, batch.b)
+    assert torch.equal(fake, batch.composite(method.translate(batch.a)))
+    assert not fake.requires_grad
+    judged = method.judge(batch.a, fake)
+    assert torch.equal(method.adversarial.maps[0], judged[0])
+    apart = (method.judge(batch.a, real)[0] - judged[0]).mean() + 1
+    assert d["adversarial"].item() == pytest.approx(apart.item() / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("adversarial", [Vanilla, LSGAN, Hinge, WassersteinGP])
+def test_every_objective_trains_in_the_engine(adversarial, precision):
+    method = tiny(adversarial=adversarial)
+    training = Training(method, lambda player: OptimizerSettings(), steps=3, precision=precision)
+    before = {name: value.clone() for name, value in method.named_parameters()}
+    reports = list(fit(training, iter([batch_of(method.task)] * 3)))
+    training.check_finite()
+    assert all(value.isfinite() for report in reports for value in report.terms.values())
+    assert ("d/penalty" in reports[0].terms) == (adversarial is WassersteinGP)
+    still = {name for name, value in method.named_parameters() if torch.equal(value, before[name])}
+    # What is added to every score is nothing to a difference of scores, nor to a hinge within its margin.
+    assert still == ({"d.layers.6.bias"} if adversarial in (Hinge, WassersteinGP) else set())
+
+
+def test_the_wasserstein_objective_can_be_estimated_without_memory():
+    with torch.device("meta"):
+        method = Pix2Pix(Paired(), adversarial=WassersteinGP)
+        batch = Batch(torch.empty(2, 3, 256, 256), torch.empty(2, 3, 256, 256))
+        for player, terms in method.step(batch):
+            sum(terms.values()).backward(inputs=players(method)[player])
+    assert set(terms) == {"adversarial", "penalty"}

@@ -1,4 +1,4 @@
-"""Every file in recipes/ composes as it is, and trains two steps on tiny scenes with tiny networks."""
+"""Every recipe composes as it is, and trains two steps on tiny scenes with tiny networks."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from i2i import recipe, train
 from i2i.compose import compose
 from i2i.display import TrainDisplay
 
-FILES = sorted((ROOT / "recipes").rglob("*.toml"))
+FILES = sorted((ROOT / "recipes").glob("*.toml"))
 TINY = [
     "source.size=64",
     "source.count=4",

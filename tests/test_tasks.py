@@ -12,10 +12,13 @@ from i2i.contracts import ImageSpec, Task
 from i2i.errors import DataError, UsageError
 from i2i.losses.cross_entropy import CrossEntropy
 from i2i.tasks.colorization import Colorization
+from i2i.tasks.edges import Edges
 from i2i.tasks.inpainting import Inpainting
 from i2i.tasks.maps import Maps
+from i2i.tasks.matting import Matting
 from i2i.tasks.paired import Paired
-from i2i.tasks.segmentation import Segmentation
+from i2i.tasks.palette import Palette, dominant_colours, paint, swatches
+from i2i.tasks.segmentation import Labels, Segmentation
 
 TASKS = [
     Paired(),
@@ -26,6 +29,14 @@ TASKS = [
     Segmentation(),
     Segmentation(classes=5, void=5),
     Inpainting(),
+    Labels(),
+    Labels(classes=5, void=5),
+    Edges(),
+    Edges(sigma=1, width=3),
+    Matting(),
+    Palette(),
+    Palette(colours=3),
+    Colorization(palette=3),
 ]
 
 
@@ -40,6 +51,12 @@ def pictures(task: Task, n: int = 2, size: tuple[int, int] = (12, 20)) -> dict[s
     images = {name: draw(spec) for name, spec in task.images.items()}
     if "mask" in task.inputs:
         images["mask"] = (torch.rand(n, 1, *size) < 0.3).float()
+    if "edges" in task.inputs:
+        images["edges"] = task.draw(images["photo"])
+    if "palette" in task.inputs:
+        images["palette"] = paint(dominant_colours(images["photo"], 3), (4, 9))
+    if task.target not in images:
+        images[task.target] = task.decode(task.batch(images).b, images)
     return images
 
 
@@ -49,14 +66,14 @@ def test_a_task_is_what_the_contract_says(task):
     images = pictures(task)
     assert isinstance(task, Task)
     assert set(task.inputs) <= set(images)
-    assert task.target in task.images
+    assert task.target in images
     batch = task.batch(images)
     assert batch.a.shape == (2, task.in_channels, 12, 20)
     assert batch.b.shape == (2, task.out_channels, 12, 20)
     assert batch.a.dtype == batch.b.dtype == torch.float32
     assert batch.a.abs().max() <= 1
     assert batch.b.abs().max() <= 1
-    assert torch.equal(batch.a, task.encode(images))
+    assert torch.allclose(batch.a, task.encode(images), atol=1e-3)
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: type(task).__name__)
@@ -285,3 +302,67 @@ def test_even_the_smallest_photo_gets_a_hole(size):
 def test_sizes_the_wrong_way_round_are_an_error():
     with pytest.raises(UsageError, match=r"'stroke_width' is \[0.5, 0.1\]: give the least first"):
         Inpainting(stroke_width=(0.5, 0.1))
+
+
+def test_labels_are_the_way_back_from_segmentation():
+    label = torch.tensor([[[[0, 1], [4, 5]]]])
+    images = {"label": label, "photo": torch.rand(1, 3, 2, 2)}
+    task = Labels(classes=5, void=5, palette=[(255, 0, 0), (0, 255, 0), (0, 0, 255), (9, 9, 9), (0, 51, 255)])
+    one_hot = Segmentation(classes=5, void=5).batch(images).b
+    assert torch.equal(task.batch(images).a, one_hot)
+    assert one_hot[0, :, 1, 1].sum() == 0
+    painted = (task.preview(images) * 255).round().long()
+    assert painted[0, :, 0, 0].tolist() == [255, 0, 0]
+    assert painted[0, :, 1, 0].tolist() == [0, 51, 255]
+    assert painted[0, :, 1, 1].tolist() == [0, 0, 0]
+    with pytest.raises(DataError, match="labels: a label holds the class index 5"):
+        Labels(classes=5).encode(images)
+
+
+def test_edges_are_where_the_photo_changes():
+    photo = torch.zeros(1, 3, 24, 24)
+    photo[..., 12:] = 1
+    edges = Edges().draw(photo)
+    assert edges.shape == (1, 1, 24, 24)
+    dark = (edges < 1)[0, 0].any(0).nonzero().flatten().tolist()
+    assert dark
+    assert set(dark) <= {11, 12}
+    assert len((Edges(width=3).draw(photo) < 1)[0, 0].any(0).nonzero()) == len(dark) + 2
+    assert (Edges().draw(torch.full((1, 3, 24, 24), 0.5)) == 1).all()
+    with pytest.raises(UsageError, match="give the lower threshold first"):
+        Edges(low=0.5, high=0.2)
+
+
+def test_a_cut_out_photo_keeps_its_colours():
+    task = Matting()
+    images = pictures(task)
+    cut = task.present(task.decode(task.batch(images).b, images), images)
+    assert cut.shape == (2, 4, 12, 20)
+    assert torch.equal(cut[:, :3], images["photo"])
+    assert torch.allclose(cut[:, 3:], images["alpha"], atol=1e-6)
+
+
+def test_dominant_colours_are_found_from_dark_to_light():
+    colours = torch.tensor([[0.1, 0.1, 0.3], [0.8, 0.1, 0.1], [0.2, 0.7, 0.2], [0.9, 0.9, 0.6]])
+    index = torch.tensor([0] * 60 + [1] * 4 + [2] * 20 + [3] * 16)  # the red is a small accent
+    photo = colours[index[torch.randperm(100, generator=torch.Generator().manual_seed(0))]].T.reshape(1, 3, 10, 10)
+    found = dominant_colours(photo, 4)[0].T
+    assert torch.allclose(found, colours, atol=0.01)
+    assert torch.allclose(swatches(paint(found.T[None], (7, 41)), 4)[0].T, found, atol=1e-5)
+    plain = dominant_colours(torch.full((1, 3, 6, 6), 0.5), 3)
+    assert torch.allclose(plain, torch.full((1, 3, 3), 0.5), atol=0.01)
+    with pytest.raises(DataError, match="at least 3 pixels"):
+        Palette(colours=3).decode(torch.zeros(1, 3, 4, 2), {})
+
+
+def test_a_palette_guides_a_colorization_at_every_pixel():
+    task = Colorization(palette=2)
+    photo = torch.rand(1, 3, 6, 6)
+    red_blue = torch.tensor([[[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]])
+    a = task.encode({"photo": photo, "palette": paint(red_blue, (3, 8))})
+    assert a.shape == (1, 5, 6, 6)
+    # a of red, a of blue, b of red, b of blue
+    for channel, expected in enumerate([80.09, 79.19, 67.20, -107.86], start=1):
+        assert (a[0, channel] * 110 - expected).abs().max() < 0.1
+    with pytest.raises(DataError, match="picture of swatches"):
+        task.encode({"photo": photo})

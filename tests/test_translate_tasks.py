@@ -21,10 +21,11 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """A model of the task that the test names, trained for a step, once a task."""
     task = request.param
     if task not in MODELS:
+        name = task.partition('"')[2].partition('"')[0] or task
         loss = ["method.reconstruction=cross_entropy", 'metrics=["accuracy"]'] if task == "segmentation" else []
-        plan = recipe.parse(Path(f"{task}.toml"), TINY.encode(), [f"task={task}", "train.steps=1", *loss])
+        plan = recipe.parse(Path(f"{name}.toml"), TINY.encode(), [f"task={task}", "train.steps=1", *loss])
         with TrainDisplay(Console(quiet=True)) as display:
-            run = train.start(plan, runs=tmp_path_factory.mktemp(task), device="cpu", display=display)
+            run = train.start(plan, runs=tmp_path_factory.mktemp(name), device="cpu", display=display)
         MODELS[task] = run.model
     return MODELS[task]
 
@@ -129,3 +130,90 @@ def test_the_network_sees_what_it_was_trained_on(model: Path) -> None:
     with torch.no_grad():
         expected = (translator.method.translate(padded)[0, :, :, :37] + 1) / 2  # type: ignore[operator]
     assert torch.allclose(translator(picture), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["labels"], indirect=True)
+def test_class_maps_become_photos(run: Cli, model: Path, tmp_path: Path) -> None:
+    import torch
+
+    import i2i
+
+    index = np.random.default_rng(0).integers(0, 12, (21, 37), dtype=np.uint8)
+    images.write(tmp_path / "in" / "street.png", index, palette=np.zeros((12, 3), np.uint8))
+    translate(run, model, tmp_path)
+    written = images.read(tmp_path / "out" / "street.png").pixels
+    assert written.shape == (21, 37, 3)
+    assert written.dtype == np.uint8
+    translator = i2i.load(model, device="cpu")
+    assert np.array_equal(translator(index), written)
+    with Image.open(tmp_path / "in" / "street.png") as picture:
+        assert np.array_equal(np.asarray(translator(picture)), written)
+    tensor = translator(torch.from_numpy(index)[None].long())
+    assert np.array_equal(images.to_pixels(tensor), written)
+    images.write(tmp_path / "in2" / "street.png", index + 1)
+    code, _, err = run("translate", tmp_path / "in2", tmp_path / "out2", "--model", model, "--device", "cpu")
+    assert code == 1
+    assert "street.png" in err
+    assert "class index 12" in err
+
+
+@pytest.mark.parametrize("model", ["edges"], indirect=True)
+def test_a_drawing_is_taken_as_it_is(run: Cli, model: Path, tmp_path: Path) -> None:
+    import torch
+
+    import i2i
+
+    drawing = noise(channels=1)
+    images.write(tmp_path / "in" / "drawn.png", drawing)
+    translate(run, model, tmp_path)
+    translator = i2i.load(model, device="cpu")
+    direct = translator(torch.from_numpy(drawing.transpose(2, 0, 1).copy()).float() / 255)
+    assert np.array_equal(images.read(tmp_path / "out" / "drawn.png").pixels, images.to_pixels(direct))
+
+
+@pytest.mark.parametrize("model", ['{name="colorization", palette=2}'], indirect=True)
+def test_a_palette_guides(run: Cli, model: Path, tmp_path: Path) -> None:
+    images.write(tmp_path / "in" / "old.png", noise(channels=1))
+    colours = {"warm": [255, 80, 0], "cold": [0, 80, 255]}
+    for name, colour in colours.items():
+        images.write(tmp_path / f"{name}.png", np.tile(np.array(colour, np.uint8), (4, 8, 1)))
+        code, _, err = run(
+            "translate", tmp_path / "in", tmp_path / name, "--model", model, "--guide", tmp_path / f"{name}.png"
+        )
+        assert code == 0, err
+    warm, cold = (images.read(tmp_path / name / "old.png").pixels for name in colours)
+    assert not np.array_equal(warm, cold)
+    code, _, err = run("translate", tmp_path / "in", tmp_path / "none", "--model", model)
+    assert code == 1
+    assert "guided by a palette" in err
+
+
+@pytest.mark.parametrize("model", ["paired"], indirect=True)
+def test_stochastic_is_another_picture_for_another_seed(run: Cli, model: Path, tmp_path: Path) -> None:
+    images.write(tmp_path / "in" / "street.png", noise(64, 64))
+    images.write(tmp_path / "more" / "street.png", noise(64, 64))
+    images.write(tmp_path / "more" / "a.png", noise(64, 64, seed=1))
+
+    def translated(folder: str, out: str, *extra: object) -> np.ndarray:
+        code, _, err = run("translate", tmp_path / folder, tmp_path / out, "--model", model, "--device", "cpu", *extra)
+        assert code == 0, err
+        return images.read(tmp_path / out / "street.png").pixels
+
+    plain, again = translated("in", "1"), translated("in", "2")
+    first, same = translated("in", "3", "--stochastic"), translated("more", "4", "--stochastic")
+    other = translated("in", "5", "--stochastic", "--seed", 1)
+    assert np.array_equal(plain, again)
+    assert np.array_equal(first, same)
+    assert not np.array_equal(plain, first)
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("model", ["paired"], indirect=True)
+def test_what_a_model_does_not_take_is_refused(run: Cli, model: Path, tmp_path: Path) -> None:
+    images.write(tmp_path / "in" / "street.png", noise())
+    code, _, err = run(
+        "translate", tmp_path / "in", tmp_path / "out", "--model", model, "--guide", tmp_path / "in" / "street.png"
+    )
+    assert code == 2
+    assert "takes no guide" in err
+    assert not (tmp_path / "out").exists()

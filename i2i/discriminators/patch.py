@@ -19,7 +19,8 @@ class PatchGAN(nn.Module):
 
     The answer is a list of one map of logits, N × 1 × h × w, each seeing `field` × `field` pixels; 70 is the paper's
     choice, 286 sees its whole pictures, and 1 is its PixelGAN of 1 × 1 convolutions. width: the feature maps of the
-    first layer, doubled layer by layer up to eight times. Pictures too small for the field raise UsageError.
+    first layer, doubled layer by layer up to eight times. norm: what lies beyond the field counts only by the mean and
+    variance of its features, and with "none" not at all. Pictures too small for the field raise UsageError.
     """
 
     def __init__(

@@ -1,13 +1,12 @@
-"""The U-Net of pix2pix, at any depth."""
+"""The U-Net of pix2pix, at any depth, with its skip connections or without."""
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from i2i.contracts import Count, Probability
-from i2i.nn import Norm, initialise, normalisation
+from i2i.nn import Norm, Upsampling, doubling, initialise, normalisation
 
 
 class UNet(nn.Module):
@@ -19,8 +18,8 @@ class UNet(nn.Module):
     depth: how often the picture is halved. width: the feature maps at half size, doubled at each halving up to
     max_width. norm: "instance" equals the paper's batch normalisation at its batch size of 1, and means the same at
     every batch size; "batch" mixes the pictures of a batch while training. dropout: the share of values dropped in the
-    first three blocks of the decoder. noise: drop them when translating too, which is the paper's only noise; the same
-    picture then comes out different each time.
+    first three blocks of the decoder, the paper's only noise. skips: false makes the encoder-decoder of section 4.2.
+    upsampling: "transposed" is the paper's 4 × 4 convolution; "resize" leaves no checkerboard.
     """
 
     def __init__(
@@ -33,10 +32,12 @@ class UNet(nn.Module):
         max_width: Count = 512,
         norm: Norm = "instance",
         dropout: Probability = 0.5,
-        noise: bool = False,
+        skips: bool = True,
+        upsampling: Upsampling = "transposed",
     ) -> None:
         super().__init__()
         self.multiple = 2**depth
+        self.skips = skips
         widths = [min(width * 2**level, max_width) for level in range(depth)]
         self.encoder = nn.ModuleList()
         for level, (before, after) in enumerate(zip([in_channels, *widths], widths, strict=False)):
@@ -48,41 +49,38 @@ class UNet(nn.Module):
             self.encoder.append(Block(activation, conv, normalisation("none" if ends else norm, after)))
         self.decoder = nn.ModuleList()
         for level in reversed(range(depth)):
-            before = widths[level] * (1 if level == depth - 1 else 2)
+            before = widths[level] * (2 if skips and level < depth - 1 else 1)
             after = widths[level - 1] if level else out_channels
-            deconv = nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=level == 0)
+            deconv = doubling(upsampling, before, after, kernel=4, bias=level == 0)
             norms = normalisation(norm if level else "none", after)
             drop = dropout if level and level >= depth - 3 else 0.0
-            self.decoder.append(Block(nn.ReLU(), deconv, norms, dropout=drop, noise=noise))
+            self.decoder.append(Block(nn.ReLU(), deconv, norms, drop))
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x, N × in_channels × H × W, to raw scores N × out_channels × H × W."""
         skips: list[Tensor] = []
         for block in self.encoder:
-            x = block(x)
             skips.append(x)
-        x = self.decoder[0](skips.pop())
+            x = block(x)
+        x = self.decoder[0](x)
         for block in self.decoder[1:]:
             # The skip comes first, as in the authors' code, so that their weights fit.
-            x = block(torch.cat([skips.pop(), x], 1))
+            x = block(torch.cat([skips.pop(), x], 1) if self.skips else x)
         return x
 
 
 class Block(nn.Module):
-    """One step of the U-Net: activation, convolution, normalisation, dropout (at translation only with `noise`)."""
+    """One step of the U-Net: activation, convolution, normalisation, dropout."""
 
-    def __init__(
-        self, activation: nn.Module, conv: nn.Module, norm: nn.Module, *, dropout: float = 0.0, noise: bool = False
-    ) -> None:
+    def __init__(self, activation: nn.Module, conv: nn.Module, norm: nn.Module, dropout: float = 0.0) -> None:
         super().__init__()
         self.activation = activation
         self.conv = conv
         self.norm = norm
-        self.dropout = dropout
-        self.noise = noise
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """Halve or double x, N × C × H × W."""
-        x = self.norm(self.conv(self.activation(x)))
-        return F.dropout(x, self.dropout, training=self.training or self.noise) if self.dropout else x
+        y: Tensor = self.dropout(self.norm(self.conv(self.activation(x))))
+        return y

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,10 @@ class Pix2Pix(nn.Module):
 
     weight: λ of the reconstruction loss. gan_weight: that of the adversarial loss; 0 leaves the discriminator out, and
     the method is plain regression. conditional: the discriminator sees the input beside the output. Both weights 0
-    raise UsageError.
+    raise UsageError. The objectives of section 4.1 by name:
+
+    L1: gan_weight = 0. L2: that and reconstruction = "mse". cGAN: weight = 0. GAN: that and conditional = false.
+    L1+cGAN: the defaults. L1+GAN: conditional = false.
     """
 
     def __init__(
@@ -48,7 +52,11 @@ class Pix2Pix(nn.Module):
             self.d = discriminator(task.out_channels + (task.in_channels if conditional else 0))
 
     def step(self, batch: Batch) -> Iterator[tuple[str, dict[str, Tensor]]]:
-        """Train g, then d on the same fakes; d's objective is halved, to slow it down beside g (section 3.3)."""
+        """Train g, then d on the same fakes; d's objective is halved, to slow it down beside g (section 3.3).
+
+        An objective's own `penalty` is added whole. That of "wgan_gp" thus stands against half a critic's loss: 5 as
+        its weight gives the proportions of its paper's 10, and Adam does not feel the common factor that is left.
+        """
         fake = batch.composite(self.translate(batch.a))
         terms = {}
         if self.gan_weight:
@@ -57,8 +65,12 @@ class Pix2Pix(nn.Module):
             terms["reconstruction"] = self.weight * self.reconstruction(fake, batch.b)
         yield "g", terms
         if self.gan_weight:
-            real, fakes = self.judge(batch.a, batch.b), self.judge(batch.a, fake.detach())
-            yield "d", {"adversarial": self.adversarial.discriminator(real, fakes) / 2}
+            fake = fake.detach()
+            real, fakes = self.judge(batch.a, batch.b), self.judge(batch.a, fake)
+            terms = {"adversarial": self.adversarial.discriminator(real, fakes) / 2}
+            if penalty := getattr(self.adversarial, "penalty", None):
+                terms["penalty"] = penalty(partial(self.judge, batch.a), batch.b, fake)
+            yield "d", terms
 
     def judge(self, a: Tensor, b: Tensor) -> list[Tensor]:
         """Ask the discriminator about outputs b, N × out_channels × H × W, of inputs a: its maps of logits."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from i2i.contracts import Images
-from i2i.errors import DataError, UsageError
+from i2i.metrics.pictures import Mean, Region, check, within
 
 WINDOW = 11
 SIGMA = 1.5
@@ -19,44 +19,42 @@ class SSIM:
 
     Wang et al. 2004, section III-B: a Gaussian window of 11 × 11 with σ = 1.5 wherever it lies within the picture,
     K1 = 0.01, K2 = 0.03, each channel by itself, at the pictures' own size. The mean over windows and channels, then
-    over the pictures. A side below 11 pixels shortens the window to it.
+    over the pictures. A side below 11 pixels shortens the window to it. region: "mask" for the windows alone whose
+    centre the task's mask counts (the hole of an inpainting task); they see 5 pixels beyond its edge.
     """
 
     higher_is_better = True
 
-    def __init__(self) -> None:
-        self.total = torch.zeros((), dtype=torch.float64)
-        self.count = 0
+    def __init__(self, *, region: Region = "all") -> None:
+        self.region = region
+        self.variant = "" if region == "all" else region
+        self.mean = Mean("ssim")
 
     def update(self, fake: Tensor, real: Tensor, *, mask: Tensor | None = None, images: Images | None = None) -> None:
-        """Take in N pictures, whole; UsageError for class indices."""
-        if not real.is_floating_point():
-            raise UsageError("ssim measures pictures, and these are class indices: use the metric 'accuracy'.")
-        if fake.shape != real.shape:
-            raise DataError(
-                f"ssim: {tuple(fake.shape)} cannot be compared with {tuple(real.shape)}: sizes must be equal"
-            )
-        self.total += _ssim(_precise(fake), _precise(real)).flatten(1).mean(1).cpu().double().sum()
-        self.count += len(fake)
+        """Take in N pictures; UsageError for class indices."""
+        check("ssim", fake, real)
+        luminance, contrast = similarity(precise(fake), precise(real))
+        self.mean.add(within(luminance * contrast, self.region, mask))
 
     def compute(self) -> Tensor:
         """Return the mean over all pictures so far, a scalar; DataError if there are none."""
-        if not self.count:
-            raise DataError("ssim: there are no pictures to measure")
-        return self.total / self.count
+        return self.mean.compute()
 
 
-def _precise(image: Tensor) -> Tensor:
+def precise(image: Tensor) -> Tensor:
     """Convert to float64 where there is such a thing: a variance is a small difference of large numbers."""
     return image.float() if image.device.type == "mps" else image.double()
 
 
-def _ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Return the similarity in each window, N × C × (H - 10) × (W - 10)."""
+def similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the similarity in each window, of luminance and of contrast with structure, N × C × (H - 10) × (W - 10).
+
+    Equations 6, and 9 with 10, of Wang et al. 2004; their product is the structural similarity.
+    """
     mean_x, mean_y, xx, yy, xy = (_blur(_blur(image, 2), 3) for image in (x, y, x * x, y * y, x * y))
     luminance = (2 * mean_x * mean_y + C1) / (mean_x.square() + mean_y.square() + C1)
     variances = (xx - mean_x.square()) + (yy - mean_y.square())
-    return luminance * (2 * (xy - mean_x * mean_y) + C2) / (variances + C2)
+    return luminance, (2 * (xy - mean_x * mean_y) + C2) / (variances + C2)
 
 
 def _blur(image: Tensor, axis: int) -> Tensor:
