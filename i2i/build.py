@@ -28,10 +28,14 @@ Part = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: the key's path in the recipe, and a sentence with value and remedy."""
+    """One thing that is wrong: the key's path in the recipe, and a sentence with value and remedy.
+
+    broken: the recipe is right, and the part that it names does not work.
+    """
 
     path: Path
     message: str
+    broken: bool = False
 
 
 def supplied_to(kind: str) -> int:
@@ -59,7 +63,8 @@ def build(kind: str, value: object, path: Path, problems: list[Problem], default
     try:
         part = plugins.load(kind, name)
     except PluginError as error:
-        problems.append(Problem(at_name if "name" in value else path, str(error)))
+        known = name in plugins.names(kind)
+        problems.append(Problem(at_name if "name" in value else path, str(error), broken=known))
         return None
     table = {key: item for key, item in value.items() if key != "name"}
     before = len(problems)

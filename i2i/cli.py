@@ -141,6 +141,7 @@ def translate(
     else:
         translator, run = verb.load_newest(runs, device, stochastic=stochastic)
         console.print(f"model: {run} (the newest finished run)", markup=False, highlight=False, soft_wrap=True)
+    translator.check_format(format)
     if mask and not translator.wants_mask:
         raise UsageError(f"--mask {mask}: this model fills no holes.")
     if guide and not translator.guide:

@@ -14,7 +14,7 @@ from annotated_types import Ge, Interval, Lt
 from i2i import build
 from i2i.build import Part, Problem
 from i2i.contracts import Count, Natural, Positive, Probability, Weight
-from i2i.errors import UsageError, nearest
+from i2i.errors import I2IError, PluginError, UsageError, nearest
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Recipe:
         """Return the settings for one player."""
         return self.optimizer.get(player, self.optimizer[""])
 
-    def error(self, problems: Sequence[Problem]) -> UsageError:
+    def error(self, problems: Sequence[Problem]) -> I2IError:
         """Make the error that reports problems found later, in the same form as those of reading."""
         return _error(self.path, Lines(self.text.decode()), self.overrides, problems)
 
@@ -135,7 +135,7 @@ def read_toml(path: Path) -> tuple[bytes, dict[str, Any]]:
     return text, _table(path, text)
 
 
-def located(path: Path, text: bytes, problems: Sequence[Problem]) -> UsageError:
+def located(path: Path, text: bytes, problems: Sequence[Problem]) -> I2IError:
     """Make the error that reports problems by file, line and key."""
     return _error(path, Lines(text.decode()), (), problems)
 
@@ -358,12 +358,13 @@ def _nesting(line: str, depth: int, quote: str) -> tuple[int, str]:
     return max(depth, 0), quote
 
 
-def _error(path: Path, lines: Lines, overrides: Sequence[str], problems: Sequence[Problem]) -> UsageError:
+def _error(path: Path, lines: Lines, overrides: Sequence[str], problems: Sequence[Problem]) -> I2IError:
     messages = [
         (lines.of(problem.path) or 0, f"{_place(path, lines, overrides, problem.path)}{problem.message}")
         for problem in problems
     ]
-    return UsageError("\n".join(text for _, text in sorted(messages, key=lambda m: m[0])))
+    kind = PluginError if all(problem.broken for problem in problems) else UsageError
+    return kind("\n".join(text for _, text in sorted(messages, key=lambda m: m[0])))
 
 
 def _place(path: Path, lines: Lines, overrides: Sequence[str], key: build.Path) -> str:

@@ -67,6 +67,13 @@ class Translator:
         """Whether the task needs to be told of a hole."""
         return "mask" in self.task.inputs
 
+    def check_format(self, extension: str) -> None:
+        """Raise UsageError for a format that cannot hold what this model makes."""
+        if getattr(self.task, "palette", None) and extension != "png":
+            raise UsageError(f"--format {extension}: class maps are written as png, which keeps indices and palette.")
+        if hasattr(self.task, "present") and extension == "jpg":
+            raise UsageError("--format jpg: holds no transparency, which this model makes: png, webp or tif do.")
+
     def read(self, path: Path) -> images.Picture:
         """Read a file as the model's input picture."""
         if self.spec.classes is not None:

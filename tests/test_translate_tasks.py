@@ -23,6 +23,8 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if task not in MODELS:
         name = task.partition('"')[2].partition('"')[0] or task
         loss = ["method.reconstruction=cross_entropy", 'metrics=["accuracy"]'] if task == "segmentation" else []
+        if name == "matting":
+            loss = [f'{table}={{name="figures", size=32, count=3}}' for table in ("source", "validation")]
         plan = recipe.parse(Path(f"{name}.toml"), TINY.encode(), [f"task={task}", "train.steps=1", *loss])
         with TrainDisplay(Console(quiet=True)) as display:
             run = train.start(plan, runs=tmp_path_factory.mktemp(name), device="cpu", display=display)
@@ -216,4 +218,24 @@ def test_what_a_model_does_not_take_is_refused(run: Cli, model: Path, tmp_path: 
     )
     assert code == 2
     assert "takes no guide" in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("model", ['{name="matting"}'], indirect=True)
+def test_a_subject_is_cut_out(run: Cli, model: Path, tmp_path: Path) -> None:
+    photo = noise()
+    images.write(tmp_path / "in" / "person.png", photo)
+    translate(run, model, tmp_path)
+    cut = images.read(tmp_path / "out" / "person.png")
+    assert np.array_equal(cut.pixels, photo)
+    assert cut.alpha is not None
+    assert len(np.unique(cut.alpha)) > 1
+
+
+@pytest.mark.parametrize("model", ["segmentation", '{name="matting"}'], indirect=True)
+def test_a_format_that_cannot_hold_the_result_is_refused_at_once(run: Cli, model: Path, tmp_path: Path) -> None:
+    images.write(tmp_path / "in" / "street.png", noise())
+    code, _, err = run("translate", tmp_path / "in", tmp_path / "out", "--model", model, "--format", "jpg")
+    assert code == 2
+    assert "--format jpg" in err
     assert not (tmp_path / "out").exists()

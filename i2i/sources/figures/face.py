@@ -45,7 +45,8 @@ def _eye(person: Person, pose: Pose, side: int) -> Marks:
         disc[:, 1] = np.clip(disc[:, 1], np.interp(disc[:, 0], across, upper), np.interp(disc[:, 0], across, lower))
     lash: Floats = (0.052 if person.woman else 0.036) * (0.35 + 0.65 * _ARCH)
     tail = (side * 0.03 * person.woman) * np.asarray(_T * side > 0.8, np.float32)
-    lid = np.concatenate([_curve(across + tail, upper - lash), _curve(across, upper + 0.012)[::-1]])
+    rim: Floats = upper + np.float32(0.012)
+    lid = np.concatenate([_curve(across + tail, upper - lash), _curve(across, rim)[::-1]])
     crease = _curve(x + wide * _T, upper - 0.075 + 0.03 * _T**2)
     return {
         ("white", side): (np.concatenate([_curve(across, upper), _curve(across, lower)[::-1]]), 0),

@@ -12,7 +12,7 @@ import numpy as np
 from i2i.contracts import Count, ImageSpec, Natural
 from i2i.errors import UsageError, nearest
 from i2i.sources.scenes import street_view, town_view
-from i2i.sources.scenes.materials import CLASSES, PALETTE
+from i2i.sources.scenes.materials import CLASSES, COLOURS_OF, PALETTE
 from i2i.sources.scenes.street import draw_street
 from i2i.sources.scenes.street_view import StreetFrame
 from i2i.sources.scenes.town import Town, draw_town
@@ -133,9 +133,11 @@ def _layer(name: str, spec: ImageSpec, chosen: str | None) -> str:
 def _converted(picture: np.ndarray, layer: str, spec: ImageSpec) -> np.ndarray:
     """Return a layer as the task wants it: class indices, grey or RGB, C x H x W uint8."""
     if layer == "labels" and spec.classes is None:
-        picture = np.ascontiguousarray(np.array(PALETTE, np.uint8)[picture[0]].transpose(2, 0, 1))
+        indices, picture = picture[0], np.empty((3, *picture.shape[1:]), np.uint8)
+        for plane, colours in zip(picture, COLOURS_OF, strict=True):
+            cv2.LUT(indices, colours, dst=plane)
     if picture.shape[0] < spec.channels:
         return np.repeat(picture, spec.channels, axis=0)
     if picture.shape[0] > spec.channels:
-        return np.asarray(cv2.cvtColor(np.ascontiguousarray(picture.transpose(1, 2, 0)), cv2.COLOR_RGB2GRAY))[None]
+        return np.asarray(cv2.cvtColor(cv2.merge(list(picture)), cv2.COLOR_RGB2GRAY))[None]
     return picture

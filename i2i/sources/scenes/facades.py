@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from i2i.sources.scenes.canvas import Colour, Integers
+from i2i.sources.scenes.canvas import Colour
 from i2i.sources.scenes.kit import DETAIL, FAR, MIDDLE, Face, KitBuilder
 from i2i.sources.scenes.materials import Material
 from i2i.sources.scenes.quads import across, along, chosen, dimmed, flat, palette, tinted
+from i2i.sources.scenes.spans import Integers
 from i2i.sources.scenes.textures import Floats
 
 WALLS = palette(

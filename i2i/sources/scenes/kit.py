@@ -7,7 +7,8 @@ from enum import IntEnum
 
 import numpy as np
 
-from i2i.sources.scenes.canvas import BLACK, Integers, Paint, Shapes
+from i2i.sources.scenes.canvas import BLACK, Paint, Shapes
+from i2i.sources.scenes.spans import Integers, runs
 from i2i.sources.scenes.textures import Floats
 
 
@@ -71,21 +72,26 @@ class KitBuilder:
         levels = [np.flatnonzero(columns[:, 9] >= reach) for reach in _REACHES]
         polygons = [level[np.argsort(piece[level], kind="stable")] for level in levels]
         counts = np.stack([np.bincount(piece[level], minlength=self.pieces) for level in levels])
+        corner_counts = np.stack([np.bincount(piece[level], sides[level], self.pieces) for level in levels])
         return Kit(
             corners=corners,
             first_corner=ends - sides,
             sides=sides,
-            table=np.ascontiguousarray(columns[:, :8]),  # `take` would copy a mere view, whole, at each call
+            table=np.ascontiguousarray(columns[:, :9]),  # `take` would copy a mere view, whole, at each call
             face=columns[:, 8].astype(np.intp),
             polygons=np.concatenate(polygons),
             first=np.cumsum(counts).reshape(counts.shape) - counts,
             counts=counts,
+            corner_counts=corner_counts.astype(np.intp),
         )
 
 
 @dataclass(frozen=True)
 class Kit:
-    """Pieces: first and counts, one row for each reach, say where in `polygons` a piece's numbers of polygons are."""
+    """Pieces: first and counts, one row for each reach, say where in `polygons` a piece's numbers of polygons are.
+
+    corner_counts: how many corners these polygons have, like counts.
+    """
 
     corners: Floats
     first_corner: Integers
@@ -95,6 +101,7 @@ class Kit:
     polygons: Integers
     first: Integers
     counts: Integers
+    corner_counts: Integers
 
     def place(
         self, shapes: Shapes, piece: Integers, x: Floats, z: Floats, depth: Floats, tint: Floats, light: Floats
@@ -104,25 +111,18 @@ class Kit:
         depth: n, decides what covers what. tint: n x 3, factors of the colours. light: 2 x 6, what falls on each Face
         of pieces at the left and at the right.
         """
-        level = np.searchsorted(_REACHES, z)
-        counts = self.counts[level, piece]
-        polygon = self.polygons.take(_runs(self.first[level, piece], counts))
-        owner = np.repeat(np.arange(len(piece)), counts)
-        sides, right = self.sides.take(polygon), x > 0
-        table = np.empty((len(polygon), 9), np.float32)
-        table[:, :8] = self.table.take(polygon, axis=0)
-        table[:, :3] *= tint.take(owner, axis=0)
-        table[:, 3] *= light[right.astype(np.intp).take(owner), self.face.take(polygon)]
-        table[:, 8] = depth.take(owner)
-        corners = self.corners.take(_runs(self.first_corner.take(polygon), sides), axis=0)
-        at = np.repeat(owner, sides)
-        corners[:, 0] *= np.where(right, np.float32(1), np.float32(-1)).take(at)
-        corners[:, 0] += x.take(at)
-        corners[:, 2] += z.take(at)
+        right = x > 0
+        piece = np.searchsorted(_REACHES, z) * self.counts.shape[1] + piece
+        counts, count = self.counts.take(piece), self.corner_counts.take(piece)
+        polygon = self.polygons.take(runs(self.first.take(piece), counts))
+        sides, table = self.sides.take(polygon), self.table.take(polygon, axis=0)
+        factors = np.ones((len(piece), table.shape[1]), np.float32)
+        factors[:, :3] = tint
+        table *= factors.repeat(counts, axis=0)
+        table[:, 3] *= light.take(self.face.take(polygon) + (right * light.shape[1]).repeat(counts))
+        table[:, 8] = depth.repeat(counts)
+        corners = self.corners.take(runs(self.first_corner.take(polygon), sides), axis=0)
+        corners[:, 0] *= np.where(right, np.float32(1), np.float32(-1)).repeat(count)
+        corners[:, 0] += x.repeat(count)
+        corners[:, 2] += z.repeat(count)
         shapes.extend(corners, sides, table)
-
-
-def _runs(first: Integers, counts: Integers) -> Integers:
-    """Return first[0], first[0] + 1, ... (counts[0] of them), then those of first[1], and so on."""
-    ends = np.cumsum(counts)
-    return np.repeat(first - ends + counts, counts) + np.arange(ends[-1] if len(ends) else 0)

@@ -6,7 +6,7 @@ from enum import IntEnum, auto
 
 import numpy as np
 
-from i2i.sources.scenes.textures import Texture, tile
+from i2i.sources.scenes.textures import Texture, by_byte, tile
 
 CLASSES = ("sky", "building", "window", "road", "marking", "pavement", "tree", "car", "person", "lamp")
 PALETTE = (
@@ -64,12 +64,16 @@ _PROPERTIES = {
     Material.LAMP: ("lamp", Texture.SMOOTH, 0.0),
 }
 
-CLASS_OF = np.array([CLASSES.index(_PROPERTIES[material][0]) for material in Material], np.uint8)
-TILE_OF = np.array([tile(_PROPERTIES[material][1], 0)[0] for material in Material], np.int32)
-CONTRAST_OF = np.array([_PROPERTIES[material][2] / 64 for material in Material], np.float32)
+_GROUND = (Material.ROAD, Material.MARKING, Material.PAVEMENT)
+# Tables for `cv2.LUT`.
+CLASS_OF = by_byte([CLASSES.index(_PROPERTIES[material][0]) for material in Material], np.uint8)
+TILE_OF = by_byte([tile(_PROPERTIES[material][1], 0)[0] for material in Material], np.int32)
+CONTRAST_OF = by_byte([_PROPERTIES[material][2] / 64 for material in Material], np.float32)
 # Walls and ground lie where the empty street says they do; the sun's shadow is worked out for them pixel by pixel.
-FIXED = np.array(
-    [Material.PLASTER <= material <= Material.PAVEMENT and material != Material.DISTANT for material in Material]
+FIXED = by_byte(
+    [Material.PLASTER <= material <= Material.PAVEMENT and material != Material.DISTANT for material in Material],
+    np.float32,
 )
-GROUND = np.array([Material.ROAD <= material <= Material.PAVEMENT for material in Material])
-PAVED = np.array([material in (Material.ROAD, Material.MARKING) for material in Material])
+GROUND = by_byte([material in _GROUND for material in Material], np.float32)
+PAVED = by_byte([material in (Material.ROAD, Material.MARKING) for material in Material], np.float32)
+COLOURS_OF = [by_byte(channel, np.uint8) for channel in zip(*PALETTE, strict=True)]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
+from math import ceil, copysign
 
 import numpy as np
 
 from i2i.sources.scenes import things
-from i2i.sources.scenes.canvas import BLACK, Colour, Integers, Shapes
+from i2i.sources.scenes.canvas import BLACK, Colour, Shapes
 from i2i.sources.scenes.facades import Buildings, make_buildings
 from i2i.sources.scenes.kit import Face, Kit, KitBuilder
 from i2i.sources.scenes.materials import Material
-from i2i.sources.scenes.quads import between, flat, palette, swept
+from i2i.sources.scenes.quads import between, flat, palette, pick, swept
 from i2i.sources.scenes.textures import Floats
 
 END = 95.0  # metres; farther, there is a skyline
@@ -64,7 +67,12 @@ WEATHERS = (
     Weather(0.15, 0.30, 0.95, 300, 0.0, (106, 146, 200), (240, 216, 180), (0.80, 0.68, 0.50)),
     Weather(0.15, 0.95, 0.12, 200, 1.0, (158, 168, 180), (206, 210, 214), (0.72, 0.69, 0.64)),
 )
-_SHARES = np.cumsum([weather.share for weather in WEATHERS])
+_SHARES = list(accumulate(weather.share for weather in WEATHERS))
+
+
+_GROUND_COLOURS = palette((172, 166, 156), (104, 104, 108), (198, 194, 186), (232, 232, 226))
+_GROUND_MATERIALS = np.array([Material.PAVEMENT, Material.ROAD, Material.PAVEMENT, Material.MARKING])
+_GETS_WET = np.array([[1], [1], [0], [0]], np.float32)
 
 
 @dataclass(frozen=True)
@@ -98,13 +106,16 @@ class Street:
 
 @dataclass(frozen=True)
 class _StreetKit:
+    """The numbers of the pieces; shops: how wide is each building that has a shop, by its number."""
+
     kit: Kit
     buildings: Buildings
-    cars: Integers
-    people: Integers
-    skylines: Integers
-    trees: Integers
-    lamps: Integers
+    shops: dict[int, float]
+    cars: list[list[int]]
+    people: list[int]
+    skylines: list[int]
+    trees: list[list[int]]
+    lamps: list[int]
 
 
 @lru_cache(maxsize=1)
@@ -114,40 +125,41 @@ def _street_kit() -> _StreetKit:
     buildings = make_buildings(builder, rng, _BUILDINGS)
     white, red = (236, 236, 226), (176, 20, 20)
     kinds = ((white, things.HEADLIGHT), (red, things.TAILLIGHT), (red, BLACK))
-    cars = np.stack([things.make_cars(builder, rng, 32, day, night) for day, night in kinds])
-    people = things.make_people(builder, rng, 64)
-    skylines = things.make_skylines(builder, rng, 24)
-    trees = np.stack([things.make_trees(builder, rng, leaves, 12) for leaves in things.LEAVES])
-    lamps = np.concatenate(things.make_lamps(builder))
-    return _StreetKit(builder.build(), buildings, cars, people, skylines, trees, lamps)
+    cars = [things.make_cars(builder, rng, 32, day, night).tolist() for day, night in kinds]
+    people = things.make_people(builder, rng, 64).tolist()
+    skylines = things.make_skylines(builder, rng, 24).tolist()
+    trees = [things.make_trees(builder, rng, leaves, 12).tolist() for leaves in things.LEAVES]
+    lamps = np.concatenate(things.make_lamps(builder)).tolist()
+    shops = dict(zip(buildings.piece[buildings.shop].tolist(), buildings.width[buildings.shop].tolist(), strict=True))
+    return _StreetKit(builder.build(), buildings, shops, cars, people, skylines, trees, lamps)
 
 
-Placed = tuple[Integers, Floats, Floats]
-"""The numbers of pieces, and where they stand: x and z."""
+Placed = tuple[list[int], list[float], list[float]]
+"""The numbers of pieces, and where they stand: x and z. A few dozen: lists are quicker than arrays."""
 
 
 def draw_street(rng: np.random.Generator) -> Street:
     """Draw one street; every random number that any of its pictures depends on is drawn here."""
     view = View(between(rng, 1.9, 3.4), between(rng, 0.52, 0.72), between(rng, 0.3, 0.7), between(rng, 0.5, 0.6))
-    weather = WEATHERS[int(np.searchsorted(_SHARES, rng.random() * _SHARES[-1]))]
+    weather = WEATHERS[bisect_left(_SHARES, rng.random() * _SHARES[-1])]
     layout, sun, shapes, parts = _layout(rng), _sun(rng), Shapes(), _street_kit()
     light = _light_on_faces(weather, sun)
     top = float(light[0, Face.TOP])
     _ground(shapes, rng, layout, weather, top)
-    skyline = parts.skylines[int(rng.random() * len(parts.skylines)), None]
+    skyline = [pick(rng, parts.skylines)], [1.0], [0.0]
     rows = _rows(rng, layout, view, parts.buildings)
     lamps, trees = _kerbside(rng, layout, parts)
-    people, (cars, kind) = _people(rng, layout, parts.people), _traffic(rng, layout, parts.cars)
-    placed = ((skyline, np.ones(1, np.float32), np.zeros(1, np.float32)), rows, lamps, trees, people, cars)
-    piece, x, z = (np.concatenate([group[column] for group in placed]) for column in range(3))
+    people, (cars, kinds) = _people(rng, layout, parts.people), _traffic(rng, layout, parts.cars)
+    placed = skyline, rows, lamps, trees, people, cars
+    piece = np.array([number for group in placed for number in group[0]])
+    x, z = np.array([[place for group in placed for place in group[axis]] for axis in (1, 2)], np.float32)
     depth = z.copy()
     depth[: len(rows[0]) + 1] += _BEHIND
     depth[0] += END
-    tint = (0.93 + 0.14 * rng.random((len(piece), 3), np.float32)).astype(np.float32)
+    tint = 0.93 + np.float32(0.14) * rng.random((len(piece), 3), np.float32)
     parts.kit.place(shapes, piece, x, z, depth, tint, light)
     shadows = _shadows(sun, lamps, trees, people, cars)
-    lights = np.concatenate([_lamp_lights(lamps, parts), *_beams(cars, kind), _shop_lights(rows, parts.buildings)])
-    lights = lights[lights[:, 2] < _LIGHTS_END]
+    lights = _lights(lamps, cars, kinds, rows, parts)
     phase = int(64 * rng.random()), int(64 * rng.random())
     return Street(view, weather, layout, sun, _roofline(rows, parts.buildings), shapes, shadows, lights, phase)
 
@@ -173,27 +185,23 @@ def _light_on_faces(weather: Weather, sun: tuple[float, float, float]) -> Floats
 
 
 def _ground(shapes: Shapes, rng: np.random.Generator, layout: Layout, weather: Weather, light: float) -> None:
-    dry = 1 - 0.35 * weather.wet
     left, right = layout.kerb
-    lanes = [flat(left, right, NEAREST, 600)]
+    lanes = [(left, right, NEAREST, 600.0)]
     if layout.gap < END:
-        lanes.append(flat(-90, 90, layout.gap + 1, layout.gap + 6.5))
-    kerbs = flat(np.array([left - 0.16, right]), np.array([left, right + 0.16]), NEAREST, 200)
+        lanes.append((-90.0, 90.0, layout.gap + 1, layout.gap + 6.5))
+    kerbs = [(left - 0.16, left, NEAREST, 200.0), (right, right + 0.16, NEAREST, 200.0)]
     zebra = layout.gap - 4 if layout.gap < END else between(rng, 8, 30)
-    dashes = np.arange(NEAREST + between(rng, 0, 5), END, 6.0, dtype=np.float32)
-    dashes = dashes[np.abs(dashes + 1.5 - zebra) > 4]
-    middle = (left + right) / 2
-    marks = [flat(middle - 0.09, middle + 0.09, dashes, dashes + 3)]
+    middle, first = (left + right) / 2, NEAREST + between(rng, 0, 5)
+    dashes = [first + 6 * dash for dash in range(ceil((END - first) / 6))]
+    marks = [(middle - 0.09, middle + 0.09, z, z + 3) for z in dashes if abs(z + 1.5 - zebra) > 4]
     if rng.random() < 0.7:
-        stripes = np.arange(left + 0.4, right - 0.5, 1.0, dtype=np.float32)
-        marks.append(flat(stripes, stripes + 0.5, zebra - 1.5, zebra + 1.5))
-    quads = [flat(-90, 90, NEAREST, 600), *lanes, kerbs, *marks]
-    kinds = np.repeat(np.arange(4), (1, len(lanes), len(kerbs), sum(map(len, marks))))
-    colours = palette(
-        (172 * dry, 166 * dry, 156 * dry), (104 * dry, 104 * dry, 108 * dry), (198, 194, 186), (232, 232, 226)
-    )
-    materials = np.array([Material.PAVEMENT, Material.ROAD, Material.PAVEMENT, Material.MARKING])
-    shapes.add(np.concatenate(quads), colours[kinds], materials[kinds], shade=light)
+        stripes = [left + 0.4 + stripe for stripe in range(ceil(right - left - 0.9))]
+        marks += [(x, x + 0.5, zebra - 1.5, zebra + 1.5) for x in stripes]
+    quads = [(-90.0, 90.0, NEAREST, 600.0), *lanes, *kerbs, *marks]
+    kinds = np.repeat(np.arange(4), (1, len(lanes), len(kerbs), len(marks)))
+    colours = _GROUND_COLOURS * (1 - 0.35 * weather.wet * _GETS_WET)
+    x0, x1, z0, z1 = np.array(quads, np.float32).T
+    shapes.add(flat(x0, x1, z0, z1), colours.take(kinds, axis=0), _GROUND_MATERIALS.take(kinds), shade=light)
 
 
 def _rows(rng: np.random.Generator, layout: Layout, view: View, buildings: Buildings) -> Placed:
@@ -206,59 +214,66 @@ def _rows(rng: np.random.Generator, layout: Layout, view: View, buildings: Build
     wall = np.array(layout.wall, np.float32)
     edge = view.focal * np.abs(wall) / np.array((view.vanish, 1 - view.vanish))
     seen = (near + width > edge[:, None, None]) & (near < END)
-    x = np.broadcast_to(wall[:, None, None], near.shape)
-    return buildings.piece[chosen[seen]], x[seen], near[seen].astype(np.float32)
+    side = np.nonzero(seen)[0].tolist()
+    return buildings.piece[chosen[seen]].tolist(), [layout.wall[right] for right in side], near[seen].tolist()
 
 
 def _roofline(rows: Placed, buildings: Buildings) -> Floats:
     line = np.zeros((2, 256), np.float32)
-    piece, x, near = rows
-    first = np.maximum(near / ROOFLINE_STEP, 0).astype(np.intp)
-    last = ((near + buildings.width[piece]) / ROOFLINE_STEP).astype(np.intp)
-    sides, heights = (x > 0).astype(np.intp), buildings.height[piece]
-    for side, a, b, height in zip(sides.tolist(), first.tolist(), last.tolist(), heights.tolist(), strict=True):
-        line[side, a:b] = height
+    widths, heights = buildings.width.take(rows[0]).tolist(), buildings.height.take(rows[0]).tolist()
+    for x, near, width, height in zip(*rows[1:], widths, heights, strict=True):
+        line[int(x > 0), int(max(near, 0) / ROOFLINE_STEP) : int((near + width) / ROOFLINE_STEP)] = height
     return line
 
 
 def _kerbside(rng: np.random.Generator, layout: Layout, parts: _StreetKit) -> tuple[Placed, Placed]:
     """Return the lamps and the trees between them: one kind of lamp and one kind of tree a street."""
     spacing, share = between(rng, 13, 19), between(rng, 0.2, 1)
-    chance = rng.random((2, 2, 5), np.float32)
-    z = 6 + spacing * (chance[0, :, :1] + np.arange(5, dtype=np.float32))
-    kerb, out = np.array(layout.kerb, np.float32)[:, None], np.array([[-1], [1]], np.float32)
-    free = np.abs(z - layout.gap - 3.5) > 4
-    tree_z = z + np.float32(spacing / 2)
-    planted = (chance[1] < share) & (np.abs(tree_z - layout.gap - 3.5) > 4)
-    lamp_x, tree_x = kerb + 0.45 * out + 0 * z, kerb + 0.8 * out + 0 * z
-    lamp = parts.lamps[int(rng.random() * len(parts.lamps))]
-    leaves = parts.trees[int(rng.random() * len(parts.trees))]
-    lamps = np.full(int(free.sum()), lamp)
-    trees = leaves[(chance[1][planted] * len(leaves)).astype(np.intp)]
-    return (lamps, lamp_x[free], z[free].astype(np.float32)), (trees, tree_x[planted], tree_z[planted])
+    starts, chances = rng.random((2, 2, 5), np.float32).tolist()
+    lamp, leaves = pick(rng, parts.lamps), pick(rng, parts.trees)
+    lamps: Placed = ([], [], [])
+    trees: Placed = ([], [], [])
+    for kerb, out, start, chance in zip(layout.kerb, (-1, 1), starts, chances, strict=True):
+        for place, planted in enumerate(chance):
+            z = 6 + spacing * (start[0] + place)
+            if abs(z - layout.gap - 3.5) > 4:
+                _put(lamps, lamp, kerb + 0.45 * out, z)
+            z += spacing / 2
+            if planted < share and abs(z - layout.gap - 3.5) > 4:
+                _put(trees, leaves[int(planted * len(leaves))], kerb + 0.8 * out, z)
+    return lamps, trees
 
 
-def _people(rng: np.random.Generator, layout: Layout, people: Integers) -> Placed:
-    chance = rng.random((4, 2 + int(7 * rng.random())), np.float32)
-    side = (chance[0] * 2).astype(np.intp)
-    kerb, wall = np.array(layout.kerb, np.float32)[side], np.array(layout.wall, np.float32)[side]
-    x, z = kerb + (wall - kerb) * (0.3 + 0.55 * chance[1]), 5 + 40 * chance[2] ** np.float32(1.5)
-    return people[(chance[3] * len(people)).astype(np.intp)], x, z
+def _put(placed: Placed, piece: int, x: float, z: float) -> None:
+    placed[0].append(piece)
+    placed[1].append(x)
+    placed[2].append(z)
 
 
-def _traffic(rng: np.random.Generator, layout: Layout, cars: Integers) -> tuple[Placed, Integers]:
+def _people(rng: np.random.Generator, layout: Layout, people: list[int]) -> Placed:
+    placed: Placed = ([], [], [])
+    for side, aside, far, who in rng.random((4, 2 + int(7 * rng.random())), np.float32).T.tolist():
+        kerb, wall = layout.kerb[side >= 0.5], layout.wall[side >= 0.5]
+        _put(placed, people[int(who * len(people))], kerb + (wall - kerb) * (0.3 + 0.55 * aside), 5 + 40 * far**1.5)
+    return placed
+
+
+def _traffic(rng: np.random.Generator, layout: Layout, cars: list[list[int]]) -> tuple[Placed, list[int]]:
     """Return the cars and their kinds: 0 comes towards the camera, 1 goes away, 2 is parked."""
     left, right = layout.kerb
-    lanes = np.array([left + 0.25 * (right - left), left + 0.75 * (right - left), right - 1.0], np.float32)
-    chance = rng.random((3, 3, 6), np.float32)
-    apart = np.array([[9.0, 9.0, 5.5]], np.float32).T + np.array([[21.0, 21.0, 8.0]], np.float32).T * chance[0]
-    z = np.cumsum(apart, axis=1) - np.float32(3)
-    x = lanes[:, None] + (chance[1] - np.float32(0.5)) * np.array([[0.5, 0.5, 0.1]], np.float32).T
-    kind = np.arange(3)[:, None] + np.zeros((1, 6), np.intp)
-    parking = right - left > 9.4
-    there = (z < 65) & ((kind < 2) | (parking & (np.abs(z - layout.gap - 2) > 8)))
-    kind = kind[there]
-    return (cars[kind, (chance[2][there] * cars.shape[1]).astype(np.intp)], x[there], z[there]), kind
+    lanes = left + 0.25 * (right - left), left + 0.75 * (right - left), right - 1.0
+    apart, aside, which = rng.random((3, 3, 6), np.float32).tolist()
+    placed: Placed = ([], [], [])
+    kinds = []
+    for kind in range(3 if right - left > 9.4 else 2):
+        z, (least, more, sway) = -3.0, (9.0, 21.0, 0.5) if kind < 2 else (5.5, 8.0, 0.1)
+        for place in range(6):
+            z += least + more * apart[kind][place]
+            if z < 65 and (kind < 2 or abs(z - layout.gap - 2) > 8):
+                car = cars[kind][int(which[kind][place] * len(cars[kind]))]
+                _put(placed, car, lanes[kind] + sway * (aside[kind][place] - 0.5), z)
+                kinds.append(kind)
+    return placed, kinds
 
 
 def _shadows(
@@ -266,15 +281,21 @@ def _shadows(
 ) -> list[Floats]:
     """Return what the shadows of things cover on the ground, n x k x 3: boxes drawn out, and crowns of trees."""
     lean = -sun[0] / sun[1], -sun[2] / sun[1]
-    boxes = ((lamps, 0.09, 0.0, 4.5), (trees, 0.15, 0.0, 3.0), (people, 0.22, 0.0, 1.6), (cars, 0.9, 4.2, 1.1))
-    x, z = (np.concatenate([placed[axis] for placed, *_ in boxes]) for axis in (1, 2))
-    near = z < _SHADOWS_END
-    kinds = np.repeat(np.arange(len(boxes)), [len(placed[0]) for placed, *_ in boxes])[near]
-    x, z = x[near], z[near]
-    half, length, height = np.array([box[1:] for box in boxes], np.float32)[kinds].T
-    drawn_out = swept(x - half, x + half, z, z + length, lean[0] * height, lean[1] * height)
-    middle = np.stack(trees[1:], axis=1)[:, None] + things.CROWN_MIDDLE * np.array(lean, np.float32)
-    return [_on_ground(drawn_out), _on_ground(middle + np.float32(things.CROWN_RADIUS) * things.RING)]
+    boxes = [
+        (x - half, x + half, z, z + length, lean[0] * height, lean[1] * height)
+        for placed, half, length, height in (
+            (lamps, 0.09, 0.0, 4.5),
+            (trees, 0.15, 0.0, 3.0),
+            (people, 0.22, 0.0, 1.6),
+            (cars, 0.9, 4.2, 1.1),
+        )
+        for x, z in zip(*placed[1:], strict=True)
+        if z < _SHADOWS_END
+    ]
+    middle = np.array(trees[1:], np.float32).T + things.CROWN_MIDDLE * np.array(lean, np.float32)
+    crowns = middle[:, None] + np.float32(things.CROWN_RADIUS) * things.RING
+    drawn_out = swept(*np.array(boxes, np.float32).reshape(-1, 6).T)
+    return [_on_ground(drawn_out), _on_ground(crowns)]
 
 
 def _on_ground(outlines: Floats) -> Floats:
@@ -283,30 +304,20 @@ def _on_ground(outlines: Floats) -> Floats:
     return corners
 
 
-def _lights(x: Floats, y: float, z: Floats, colour: Colour, reach: float, glow: float) -> Floats:
-    lights = np.empty((len(x), 8), np.float32)
-    lights[:, 0], lights[:, 1], lights[:, 2] = x, y, z
-    lights[:, 3:] = *colour, reach, glow
-    return lights
-
-
-def _lamp_lights(lamps: Placed, parts: _StreetKit) -> Floats:
-    piece, x, z = lamps
-    if len(piece) and piece[0] == parts.lamps[0]:
-        return _lights(x, things.LANTERN_HEIGHT, z, (1.15, 0.84, 0.46), 3.4, 1)
-    return _lights(x - np.sign(x) * things.MAST_ARM, things.MAST_HEIGHT, z, (1.06, 1.08, 1.15), 5.0, 1)
-
-
-def _beams(cars: Placed, kind: Integers) -> tuple[Floats, Floats]:
-    _, x, z = cars
-    coming, leaving = kind == 0, kind == 1
-    return (
-        _lights(x[coming], 0.5, z[coming] - 2.2, (0.9, 0.88, 0.78), 1.6, 0.35),
-        _lights(x[leaving], 0.5, z[leaving] - 0.6, (0.8, 0.08, 0.05), 0.7, 0.12),
-    )
-
-
-def _shop_lights(rows: Placed, buildings: Buildings) -> Floats:
-    piece, x, z = rows
-    shops = buildings.shop[piece] & (z < 36)
-    return _lights(0.86 * x[shops], 1.6, z[shops] + buildings.width[piece[shops]] / 2, (0.5, 0.38, 0.22), 2.4, 0)
+def _lights(lamps: Placed, cars: Placed, kinds: list[int], rows: Placed, parts: _StreetKit) -> Floats:
+    """Return the lights of lamps, of cars and of shops, L x 8."""
+    lights: list[tuple[float, ...]] = []
+    for lamp, x, z in zip(*lamps, strict=True):
+        if lamp == parts.lamps[0]:
+            lights.append((x, things.LANTERN_HEIGHT, z, 1.15, 0.84, 0.46, 3.4, 1))
+        else:
+            lights.append((x - copysign(things.MAST_ARM, x), things.MAST_HEIGHT, z, 1.06, 1.08, 1.15, 5.0, 1))
+    for kind, x, z in zip(kinds, *cars[1:], strict=True):
+        if kind == 0:
+            lights.append((x, 0.5, z - 2.2, 0.9, 0.88, 0.78, 1.6, 0.35))
+        elif kind == 1:
+            lights.append((x, 0.5, z - 0.6, 0.8, 0.08, 0.05, 0.7, 0.12))
+    for piece, x, z in zip(*rows, strict=True):
+        if z < 36 and piece in parts.shops:
+            lights.append((0.86 * x, 1.6, z + parts.shops[piece] / 2, 0.5, 0.38, 0.22, 2.4, 0))
+    return np.array([light for light in lights if light[2] < _LIGHTS_END], np.float32).reshape(-1, 8)

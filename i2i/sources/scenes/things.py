@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from i2i.sources.scenes.canvas import BLACK, Colour, Integers
+from i2i.sources.scenes.canvas import BLACK, Colour
 from i2i.sources.scenes.kit import EVERYWHERE, MIDDLE, Face, KitBuilder
 from i2i.sources.scenes.materials import Material
 from i2i.sources.scenes.quads import across, along, chosen, flat, palette, tinted
+from i2i.sources.scenes.spans import Integers
 from i2i.sources.scenes.textures import Floats
 
 CARS = palette(

@@ -8,8 +8,9 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from i2i.sources.scenes.canvas import Colour, Integers, Shapes
+from i2i.sources.scenes.canvas import Colour, Shapes
 from i2i.sources.scenes.quads import between, dimmed, palette, swept, tinted
+from i2i.sources.scenes.spans import Integers
 from i2i.sources.scenes.textures import Floats
 from i2i.sources.scenes.things import CARS
 

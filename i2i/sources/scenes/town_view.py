@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from i2i.sources.scenes.canvas import FULL
-from i2i.sources.scenes.textures import LEVELS, Bytes, Floats, Texture, photo_noise, sample, tile
+from i2i.sources.scenes.spans import covered
+from i2i.sources.scenes.textures import LEVELS, Bytes, Floats, Texture, by_byte, developed, look_up, tile, within
 from i2i.sources.scenes.town import Surface, Town
 
 _TEXELS = 5  # a metre
@@ -21,21 +21,21 @@ _TEXTURES = {
     Surface.CROWN: (Texture.LEAF, 0.26),
     Surface.CAR: (Texture.SMOOTH, 0.0),
 }
-_TILE_OF = np.array([tile(_TEXTURES[surface][0], 0)[0] for surface in Surface], np.int32)
-_CONTRAST_OF = np.array([_TEXTURES[surface][1] / 64 for surface in Surface], np.float32)
-_RAISED = np.array([surface in (Surface.TILES, Surface.ROOF) for surface in Surface])
+_TILE_OF = by_byte([tile(_TEXTURES[surface][0], 0)[0] for surface in Surface], np.int32)
+_CONTRAST_OF = by_byte([_TEXTURES[surface][1] / 64 for surface in Surface], np.float32)
+_SHADED = by_byte([0.8 * (surface not in (Surface.TILES, Surface.ROOF)) for surface in Surface], np.float32)
 
 
 def aerial(town: Town, size: int) -> Bytes:
     """Return the photo from above, 3 x H x W."""
     paints = town.photo.raster(town.project(town.photo.points()), size)
     painted, surface = paints.averaged[:4], paints.material()
-    sunlit = painted[3] * np.float32(1 / FULL) * (1 - np.float32(0.8) * _shadow(town, size) * ~_RAISED.take(surface))
+    sunlit = (1 - _shadow(town, size) * cv2.LUT(surface, _SHADED)) * painted[3]
+    sunlit *= np.float32(1 / FULL)
     ambient = np.array((0.54, 0.57, 0.63), np.float32)[:, None, None]
     sun = np.array((0.66, 0.63, 0.56), np.float32)[:, None, None]
     picture = painted[:3] * _relief(town, surface) * (ambient + sun * sunlit)
-    picture += photo_noise(size, 2.5, town.phase)
-    return np.asarray(np.clip(picture, 0, 255), np.uint8)
+    return developed(picture, 2.5, town.phase)
 
 
 def plan(town: Town, size: int) -> Bytes:
@@ -44,7 +44,7 @@ def plan(town: Town, size: int) -> Bytes:
     return np.ascontiguousarray(paints.picture().transpose(2, 0, 1))
 
 
-def _relief(town: Town, surface: npt.NDArray[np.intp]) -> Floats:
+def _relief(town: Town, surface: Bytes) -> Floats:
     size = surface.shape[0]
     texels = _TEXELS * town.extent / size
     level = int(np.clip(np.log2(texels), 0, LEVELS - 1))
@@ -53,14 +53,17 @@ def _relief(town: Town, surface: npt.NDArray[np.intp]) -> Floats:
     cosine, sine = np.float32(np.cos(town.turn)), np.float32(np.sin(town.turn))
     u, v = step * cosine + (step * sine)[:, None], (step * cosine)[:, None] - step * sine
     shift = np.float32(8 * town.phase[0])
-    detail = sample(_TILE_OF.take(surface) + first, side, (u + shift).astype(np.int32), v.astype(np.int32))
-    return 1 + (detail - 128) * _CONTRAST_OF.take(surface)
+    index = within(side, (u + shift).astype(np.int32), v.astype(np.int32))
+    index += cv2.LUT(surface, _TILE_OF) + first
+    detail = look_up(index)
+    return np.asarray(1 + (detail - 128) * cv2.LUT(surface, _CONTRAST_OF))
 
 
 def _shadow(town: Town, size: int) -> Floats:
+    corners = np.concatenate([outlines.reshape(-1, 2) for outlines in town.shadows])
+    sides = np.concatenate([np.full(len(outlines), outlines.shape[1]) for outlines in town.shadows])
     mask = np.zeros((size, size), np.uint8)
-    for outlines in town.shadows:
-        corners = (town.project(outlines.reshape(-1, 2)).T * np.float32(16 * size)).astype(np.int32)
-        for outline in corners.reshape(*outlines.shape[:2], 2):
-            cv2.fillConvexPoly(mask, outline, 255, cv2.LINE_8, 4)
+    x, y = town.project(corners) * np.float32(size)
+    pixels, _ = covered(x, y, sides, size)
+    mask.reshape(-1)[pixels] = 255
     return np.asarray(cv2.blur(mask, (2, 2)) * np.float32(1 / 255), np.float32)
