@@ -15,7 +15,7 @@ from i2i.errors import UsageError
 from i2i.sources.scenes import CLASSES, LAYERS, PALETTE, Scenes
 
 RGB, GREY, LABELS = ImageSpec(3), ImageSpec(1), ImageSpec(1, classes=len(CLASSES))
-ALL = {"day": RGB, "night": RGB, "labels": LABELS, "edges": GREY, "aerial": RGB, "map": RGB}
+ALL = {"day": RGB, "night": RGB, "thermal": GREY, "labels": LABELS, "edges": GREY, "aerial": RGB, "map": RGB}
 DIGEST = """
 import hashlib
 from i2i.contracts import ImageSpec
@@ -186,7 +186,7 @@ def test_it_is_a_source_and_pickles() -> None:
         (
             {"a": RGB},
             {"a": "nigth"},
-            "layers.a: unknown layer 'nigth'. Did you mean 'night'? Layers: day, night, labels",
+            "layers.a: unknown layer 'nigth'. Did you mean 'night'? Layers: day, night, thermal, labels",
         ),
         ({"a": RGB}, {"A": "day"}, "names a picture 'A' that the task does not have. Did you mean 'a'? It has: a."),
         ({"phota": RGB}, None, "no layer is known to serve the picture 'phota'. Did you mean 'photo'?"),
@@ -199,3 +199,17 @@ def test_what_cannot_be_is_said(images: dict[str, ImageSpec], layers: dict[str, 
     with pytest.raises(UsageError) as caught:
         Scenes(images, layers=layers)
     assert text in str(caught.value)
+
+
+def test_a_camera_of_heat_sees_people_and_no_colours():
+    """People are the brightest thing and the sky the darkest, whatever they wear and whatever the weather."""
+    images = {"thermal": GREY, "label": LABELS}
+    scenes = Scenes(images, size=96, count=20, seed=5)
+    found: dict[str, list[float]] = {"person": [], "sky": [], "road": []}
+    for index in range(20):
+        sample = scenes[index]
+        assert sample["thermal"].shape == (1, 96, 96)
+        for name, values in found.items():
+            values += sample["thermal"][sample["label"] == CLASSES.index(name)].tolist()
+    assert np.median(found["person"]) > np.median(found["road"]) + 40
+    assert np.median(found["sky"]) < np.median(found["road"]) - 40

@@ -68,6 +68,8 @@ _GROUND = (Material.ROAD, Material.MARKING, Material.PAVEMENT)
 # Tables for `cv2.LUT`.
 CLASS_OF = by_byte([CLASSES.index(_PROPERTIES[material][0]) for material in Material], np.uint8)
 TILE_OF = by_byte([tile(_PROPERTIES[material][1], 0)[0] for material in Material], np.int32)
+# How bright a camera of heat sees each, in the order of `Material`; glass shows the cold sky.
+WARMTH_OF = by_byte([14, 92, 104, 84, 88, 78, 46, 74, 96, 84, 88, 66, 80, 150, 236, 128], np.float32)
 CONTRAST_OF = by_byte([_PROPERTIES[material][2] / 64 for material in Material], np.float32)
 # Walls and ground lie where the empty street says they do; the sun's shadow is worked out for them pixel by pixel.
 FIXED = by_byte(

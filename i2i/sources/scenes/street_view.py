@@ -9,7 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from i2i.sources.scenes.canvas import FULL, Colour, Paints
-from i2i.sources.scenes.materials import CLASS_OF, CONTRAST_OF, FIXED, GROUND, PAVED, TILE_OF, Material
+from i2i.sources.scenes.materials import (
+    CLASS_OF,
+    CONTRAST_OF,
+    FIXED,
+    GROUND,
+    PAVED,
+    TILE_OF,
+    WARMTH_OF,
+    Material,
+)
 from i2i.sources.scenes.street import ROOFLINE_STEP, Street
 from i2i.sources.scenes.textures import LEVELS, SIDE, Bytes, Floats, Texels, Texture, developed, look_up, tile, within
 
@@ -280,6 +289,22 @@ def _enlarged(planes: Floats, size: int) -> Floats:
     for plane, out in zip(planes, large, strict=True):
         cv2.resize(plane, (size, size), dst=out)
     return large
+
+
+def thermal(frame: StreetFrame) -> Bytes:
+    """Return what a camera of heat sees by day, 1 x H x W: people, cars and sunlit ground are bright, the sky dark."""
+    picture = np.asarray(cv2.LUT(frame.material, WARMTH_OF), np.float32)
+    sunlit = frame.sunlit()
+    sunlit *= cv2.LUT(frame.material, FIXED)
+    picture += np.float32(10 + 30 * frame.street.weather.sunlight) * sunlit
+    picture *= _HALF + _HALF * frame.relief
+    picture += np.float32(0.08) * frame.paints.averaged[4:7].sum(axis=0)
+    rows = len(frame.above)
+    air = 1 - np.exp(frame.place[2, rows:] * np.float32(-0.5 / frame.street.weather.haze))
+    picture[rows:] += air * (70 - picture[rows:])
+    # Its pixels are few: a camera of heat has a fraction of a photo's.
+    cv2.GaussianBlur(picture, (0, 0), max(0.4, frame.size / 200), dst=picture)
+    return developed(picture[None], 2.0, frame.street.phase)
 
 
 def labels(frame: StreetFrame) -> Bytes:

@@ -88,14 +88,14 @@ def _photo_noise(size: int, strength: float) -> Floats:
 
 
 def developed(picture: Floats, noise: float, phase: tuple[int, int]) -> Bytes:
-    """Return what a camera makes of a picture in 0 ... 255, 3 x size x size, with its noise: about that deviation.
+    """Return what a camera makes of a picture in 0 ... 255, 1 or 3 x size x size, with its noise: about that deviation.
 
     phase: 0 ... 63 each, which noise.
     """
     size = picture.shape[1]
     first = 64 * phase[0] + phase[1]
-    grain = _photo_noise(size, noise)[:, first : first + size * size]
-    return np.asarray(cv2.add(picture.reshape(3, -1), grain, dtype=cv2.CV_8U)).reshape(picture.shape)
+    grain = _photo_noise(size, noise)[: len(picture), first : first + size * size]
+    return np.asarray(cv2.add(picture.reshape(len(picture), -1), grain, dtype=cv2.CV_8U)).reshape(picture.shape)
 
 
 def _noise(rng: np.random.Generator, sigma: float) -> Floats:
