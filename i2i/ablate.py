@@ -23,10 +23,10 @@ from i2i.compose import compose, make_samples, rebuild, rehearse
 from i2i.contracts import Count, Natural
 from i2i.engine import pick_device, pick_precision
 from i2i.errors import Interrupted, UsageError
-from i2i.evaluate import judged_by, measured, values_of
+from i2i.evaluate import judged_by, measured, sample_row, values_of
 from i2i.files import read_json, write_json, writing
 from i2i.recipe import Recipe
-from i2i.train import Display, sample_row
+from i2i.train import Display
 
 INPUT, TRUTH = "untranslated input", "ground truth"
 """The rows below the variants, of what a metric measures beside them."""

@@ -164,6 +164,8 @@ def translate(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run.")],
     scorer: Annotated[Path | None, typer.Option(metavar="RUN", help="A segmentation run that judges too.")] = None,
+    sheet: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Write inputs, outputs and truths.")] = None,
+    rows: Annotated[int, typer.Option(help="Samples in the sheet.", min=1)] = 8,
     settings: Settings = [],  # noqa: B006
     device: Device = "auto",
     as_json: AsJson = False,
@@ -171,7 +173,7 @@ def evaluate(
     """Measure a run's model on its held-out pictures, beside the untranslated input and the truth."""
     from i2i import evaluate as verb
 
-    metrics = verb.evaluate_run(run, settings, device, scorer)
+    metrics = verb.evaluate_run(run, settings, device, scorer=scorer, sheet=sheet, rows=rows)
     if as_json:
         _print_json(metrics)
         return

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
-from i2i import build, recipe
+from i2i import build, images, recipe
 from i2i.build import Part
 from i2i.checkpoint import Run, load_model
 from i2i.compose import make, make_samples, rebuild, shown, translate_held_out
 from i2i.contracts import Images, Metric, Sample, Task
-from i2i.data import Samples, mix, together
+from i2i.data import Samples, fixed, mix, together
 from i2i.engine import pick_device, pick_precision
 from i2i.errors import DataError, I2IError, UsageError
 
@@ -125,19 +126,57 @@ def judged_by(scorer: Path) -> Part:
 
 
 def evaluate_run(
-    path: Path, overrides: Sequence[str] = (), device: str = "auto", scorer: Path | None = None
+    path: Path,
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    *,
+    scorer: Path | None = None,
+    sheet: Path | None = None,
+    rows: int = 8,
 ) -> dict[str, dict[str, float]]:
     """Measure a run's model with its recipe's metrics on its `[validation]`; both can be set anew by overrides.
 
-    scorer: a segmentation run that judges the translations beside these.
+    scorer: a segmentation run that judges the translations beside these. sheet: a picture file to be written, with
+    input, output and truth of the first `rows` held-out samples.
     """
     run = Run.open(path)
     plan = recipe.parse(run.recipe, run.recipe.read_bytes(), [*run.overrides(), *overrides])
     metrics = [*plan.metrics, *([judged_by(scorer)] if scorer else [])]
-    if plan.validation is None or not metrics:
+    if plan.validation is None or not (metrics or sheet):
         missing = "metrics" if plan.validation else "[validation]"
         raise UsageError(f"{run.recipe}: has no {missing}; give some with --set, such as --set 'metrics=[\"psnr\"]'.")
     where = pick_device(device)
     precision = pick_precision(plan.train.precision, where)
     task, method = rebuild(*load_model(run.model))
-    return evaluate(task, method.to(where), make_samples(plan.validation, task), metrics, where, precision)
+    method, samples = method.to(where), make_samples(plan.validation, task)
+    if sheet:
+        shown = [sample_row(task, method, samples, i, where, precision) for i in range(min(rows, len(samples)))]
+        images.write(sheet, images.contact_sheet(shown, titles=["input", "output", "truth"]), overwrite=True)
+    return evaluate(task, method, samples, metrics, where, precision)
+
+
+def sample_row(
+    task: Task,
+    method: torch.nn.Module,
+    samples: Samples,
+    index: int,
+    device: torch.device,
+    precision: torch.dtype,
+) -> list[np.ndarray]:
+    """Return input, output and truth of one sample as pictures H × W × 3, uint8."""
+    pictures, batch, fake = translate_held_out(task, method, fixed(samples, [index], device), precision, seed=index)
+    palette = getattr(task, "palette", None)
+    three = (shown(task, pictures, batch.a), fake, pictures[task.target])
+    return [in_colour(picture[0], palette) for picture in three]
+
+
+def in_colour(picture: torch.Tensor, palette: list[tuple[int, int, int]] | None) -> np.ndarray:
+    """Return a picture or class map C × H × W as H × W × 3, uint8."""
+    if picture.is_floating_point():
+        pixels = images.to_pixels(picture)
+        return pixels if pixels.shape[2] == 3 else np.repeat(pixels[:, :, :1], 3, axis=2)
+    table = np.zeros((256, 3), dtype=np.uint8)
+    if palette:
+        table[: len(palette)] = palette
+    coloured: np.ndarray = table[picture[0].clamp(0, 255).cpu().numpy()]
+    return coloured

@@ -38,8 +38,8 @@ from i2i.contracts import Images, Task
 from i2i.data import fixed
 from i2i.engine import pick_device, pick_precision
 from i2i.errors import DataError, I2IError, ResourceError, UnsafeFileError, UsageError
+from i2i.evaluate import in_colour
 from i2i.files import writing
-from i2i.train import in_colour
 
 SIDES = ("left", "right")
 RESAMPLES = 10_000

@@ -12,17 +12,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 
 from i2i import images, recipe
 from i2i.checkpoint import Run, save_model, slug, versions
-from i2i.compose import Pipeline, check_sides, compose, make, rehearse, shown, translate_held_out
-from i2i.contracts import Batch, Task, Tracker
-from i2i.data import Samples, auto_workers, fixed, stream
+from i2i.compose import Pipeline, check_sides, compose, make, rehearse
+from i2i.contracts import Batch, Tracker
+from i2i.data import auto_workers, stream
 from i2i.engine import GENERATOR, Averages, Training, enough_memory, fit, keep_freed_memory, pick_device, pick_precision
 from i2i.errors import DataError, Interrupted, UsageError
-from i2i.evaluate import measured, values_of
+from i2i.evaluate import measured, sample_row, values_of
 from i2i.files import read_json, write_json
 from i2i.plugins import used
 from i2i.recipe import Recipe
@@ -241,33 +240,6 @@ def _sample(session: Session) -> None:
     images.write(path, grid, overwrite=True)
     for tracker in session.trackers:
         tracker.image(training.step, "samples", grid)
-
-
-def sample_row(
-    task: Task,
-    method: torch.nn.Module,
-    samples: Samples,
-    index: int,
-    device: torch.device,
-    precision: torch.dtype,
-) -> list[np.ndarray]:
-    """Return input, output and truth of one sample as pictures H × W × 3, uint8."""
-    pictures, batch, fake = translate_held_out(task, method, fixed(samples, [index], device), precision, seed=index)
-    palette = getattr(task, "palette", None)
-    three = (shown(task, pictures, batch.a), fake, pictures[task.target])
-    return [in_colour(picture[0], palette) for picture in three]
-
-
-def in_colour(picture: torch.Tensor, palette: list[tuple[int, int, int]] | None) -> np.ndarray:
-    """Return a picture or class map C × H × W as H × W × 3, uint8."""
-    if picture.is_floating_point():
-        pixels = images.to_pixels(picture)
-        return pixels if pixels.shape[2] == 3 else np.repeat(pixels[:, :, :1], 3, axis=2)
-    table = np.zeros((256, 3), dtype=np.uint8)
-    if palette:
-        table[: len(palette)] = palette
-    coloured: np.ndarray = table[picture[0].clamp(0, 255).cpu().numpy()]
-    return coloured
 
 
 def _finish(session: Session) -> None:

@@ -235,6 +235,15 @@ def test_evaluate_repeats_what_training_measured(run: Cli, trained: Path) -> Non
     assert "psnr" in out
 
 
+def test_a_sheet_shows_held_out_samples(run: Cli, trained: Path, tmp_path: Path) -> None:
+    code, _, err = run("evaluate", trained, "--sheet", tmp_path / "sheet.png", "--rows", 2, "--device", "cpu")
+    assert code == 0, err
+    assert images.read(tmp_path / "sheet.png").pixels.shape == (18 + 4 + 2 * 36, 4 + 3 * 36, 3)
+    code, _, err = run("evaluate", trained, "--sheet", tmp_path / "sheet.xyz", "--device", "cpu")
+    assert code == 2
+    assert "sheet.xyz" in err
+
+
 def test_a_scorer_needs_labels(run: Cli, trained: Path, scorer: Path) -> None:
     code, _, err = run("evaluate", trained, "--scorer", scorer, "--device", "cpu")
     assert code == 3

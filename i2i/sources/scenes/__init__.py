@@ -60,8 +60,8 @@ class Scenes:
     """Random scenes, C x H x W uint8, size x size pixels; scene i is the same for the same seed, in every process.
 
     Layers of one street: `day` and `night` photos, `labels` (indices of CLASSES, or their PALETTE colours where the
-    task wants a picture), `edges` (dark outlines on white) and `thermal`, grey, as a camera of heat sees the day. Layers
-    of one town from above: `aerial` and `map`.
+    task wants a picture), `edges` (dark outlines on white) and `thermal`, grey, as a camera of heat sees the day.
+    Layers of one town from above: `aerial` and `map`.
     layers: which layer serves which picture of the task. Unless it says otherwise: a is day, b is night, photo is
     day, label is labels, and a layer's own name is that layer.
     """
