@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import itertools
 import json
 import math
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from i2i.checkpoint import Run, load_model, slug
 from i2i.compose import compose, make_samples, rebuild, rehearse
 from i2i.contracts import Count, Natural
 from i2i.engine import pick_device, pick_precision
-from i2i.errors import Interrupted, UsageError
+from i2i.errors import DivergedError, I2IError, Interrupted, UsageError, nearest
 from i2i.evaluate import judged_by, measured, sample_row, values_of
 from i2i.files import read_json, write_json, writing
 from i2i.recipe import Recipe
@@ -66,21 +68,24 @@ class Ablation:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: by metric, the value of each seed; None where the metric has none."""
+    """One line of the table: by metric, the value of each seed; None where there is none."""
 
     name: str
-    values: Mapping[str, Sequence[float]]
+    values: Mapping[str, Sequence[float | None]]
     paper: Mapping[str, float] = field(default_factory=dict)
 
     def mean(self, metric: str) -> float | None:
         """Return the mean over the seeds."""
-        found = self.values.get(metric)
+        found = self._found(metric)
         return statistics.fmean(found) if found else None
 
     def spread(self, metric: str) -> float | None:
         """Return the standard deviation over the seeds, where there are two or more."""
-        found = self.values.get(metric, ())
+        found = self._found(metric)
         return statistics.stdev(found) if len(found) > 1 else None
+
+    def _found(self, metric: str) -> list[float]:
+        return [value for value in self.values.get(metric, ()) if value is not None]
 
 
 def read(path: Path) -> Ablation:
@@ -94,57 +99,126 @@ def read(path: Path) -> Ablation:
     if not problems:
         if not arguments["variants"] or not arguments.get("seeds", [0]):
             problems.append(Problem(("variants",), "name at least one variant, and one of the seeds."))
-        names = [slug(name) for name in arguments["variants"]]
-        problems += [
-            Problem(("variants", name), "is called like another as a folder's name: rename it.")
-            for name in arguments["variants"]
-            if names.count(slug(name)) > 1
-        ]
+        problems += _misnamed(arguments["variants"], arguments.get("paper", {}))
+        if len(set(arguments.get("seeds", []))) < len(arguments.get("seeds", [])):
+            problems.append(Problem(("seeds",), "name each seed once."))
     if problems:
         raise recipe.located(path, text, problems)
     return Ablation(**arguments)
 
 
-def ablate(
-    path: Path, *, runs: Path, settings: Sequence[str] = (), device: str = "auto", display: Display
-) -> tuple[Path, list[Row]]:
-    """Train what is missing of an ablation, measure it, and write its table, plot and grid: (their folder, the rows).
+def _misnamed(variants: Mapping[str, object], paper: Mapping[str, object]) -> list[Problem]:
+    """Return what is wrong with the names of variants and of a paper's rows."""
+    slugs = [slug(name) for name in variants]
+    problems = [
+        Problem(("variants", name), "is called like another as a folder's name: rename it.")
+        for name in variants
+        if slugs.count(slug(name)) > 1
+    ]
+    problems += [
+        Problem(("variants", name), "is what a row of its own is called: rename it.")
+        for name in variants
+        if name in (INPUT, TRUTH)
+    ]
+    rows = [*variants, INPUT, TRUTH]
+    problems += [
+        Problem(("paper", name), f"there is no such row.{nearest(name, rows)} Rows: {', '.join(rows)}.")
+        for name in paper
+        if name not in rows
+    ]
+    return problems
 
-    settings: more to set in every variant; `scorer.KEY=VALUE` sets a key of the scorer's recipe instead.
+
+@dataclass(frozen=True)
+class Measures:
+    """What a run's metrics came to.
+
+    values: by metric and column. histograms: of every metric that has some.
+    """
+
+    values: dict[str, dict[str, float]]
+    histograms: Histograms
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an ablation came to. failed: by variant and seed, why there is no result of it."""
+
+    folder: Path
+    rows: list[Row]
+    failed: dict[str, str]
+
+
+def ablate(path: Path, *, runs: Path, settings: Sequence[str] = (), device: str = "auto", display: Display) -> Outcome:
+    """Train what is missing of an ablation, measure it, and write its table, plot and grid.
+
+    settings: more to set in every variant; `scorer.KEY=VALUE` sets a key of the scorer's recipe instead. A variant that
+    diverges is told of in the outcome, and the others are done.
     """
     ablation = read(path)
-    folder = runs / slug(path.stem)
-    ours = [text for text in settings if not text.strip().startswith("scorer.")]
-    plans = {
-        (name, seed): recipe.read(path.parent / ablation.base, [*ablation.set, *chosen, f"train.seed={seed}", *ours])
-        for name, chosen in ablation.variants.items()
-        for seed in ablation.seeds
-    }
-    scorer = None
-    if ablation.scorer:
-        base = Base(**ablation.scorer)
-        theirs = [text.strip().removeprefix("scorer.") for text in settings if text not in ours]
-        scorer = recipe.read(path.parent / base.base, [*base.set, *theirs])
-    if unmeasured := next((plan for plan in plans.values() if plan.validation is None), None):
-        raise UsageError(f"{unmeasured.path}: has no [validation], and so nothing to be measured on.")
-    places = {key: folder / f"{slug(key[0])}-{key[1]}" for key in plans}
+    work = _Work(path, runs / slug(path.stem), runs, tuple(settings), device, display)
+    plans = _plans(path, ablation, settings)
+    scorer = _scorer(path, ablation, settings)
     for (name, seed), plan in plans.items():
-        if seed == ablation.seeds[0] and not _begun(places[name, seed], plan):
+        if not _begun(work.place(name, seed), plan) and seed == ablation.seeds[0]:
             rehearse(compose(plan))  # what would fail at the last variant fails before the first
     judge = []
     if scorer:
-        _train(folder / "scorer", scorer, device, display, "scorer", path)
-        judge = [judged_by(folder / "scorer")]
-    found: dict[str, list[Measures]] = {name: [] for name in ablation.variants}
+        work.train(work.folder / "scorer", scorer, "scorer")
+        judge = [judged_by(work.folder / "scorer")]
+        _try(judge, next(iter(plans.values())))
+    found: dict[str, list[Measures | None]] = {name: [] for name in ablation.variants}
+    failed: dict[str, str] = {}
     for number, ((name, seed), plan) in enumerate(plans.items(), start=1):
-        title = f"{name}, seed {seed} ({number} of {len(plans)})"
-        _train(places[name, seed], plan, device, display, title, path)
-        found[name].append(_measure(Run.open(places[name, seed]), plan, judge, device))
-    rows = _rows(ablation, {name: [one.values for one in seeds] for name, seeds in found.items()})
-    _write(folder, path.stem, ablation, rows, {name: seeds[0].histograms for name, seeds in found.items()})
-    firsts = {name: (plans[name, ablation.seeds[0]], places[name, ablation.seeds[0]]) for name in ablation.variants}
-    _grid(folder / "grid.png", firsts, ablation.rows, device)
-    return folder, rows
+        title = f"{name}, seed {seed}"
+        try:
+            work.train(work.place(name, seed), plan, f"{title} ({number} of {len(plans)})")
+            found[name].append(work.measure(name, seed, plan, judge))
+        except DivergedError as error:
+            failed[title] = str(error)
+            found[name].append(None)
+            display.note(f"{title}: {error}")
+    rows = _rows(ablation, {name: [one.values if one else {} for one in seeds] for name, seeds in found.items()})
+    histograms = {name: seeds[0].histograms for name, seeds in found.items() if seeds[0]}
+    _write(work.folder, path.stem, ablation, rows, histograms)
+    firsts = {name: (plans[name, ablation.seeds[0]], work.place(name, ablation.seeds[0])) for name in histograms}
+    if firsts:
+        _grid(work.folder / "grid.png", firsts, ablation.rows, device)
+    return Outcome(work.folder, rows, failed)
+
+
+def _plans(path: Path, ablation: Ablation, settings: Sequence[str]) -> dict[tuple[str, int], Recipe]:
+    """Return the recipe of each variant and seed; UsageError with the problems of all variants."""
+    ours = [text for text in settings if not text.strip().startswith("scorer.")]
+    if any(text.partition("=")[0].strip() == "train.seed" for text in ours):
+        raise UsageError(f"--set train.seed: each variant is trained with the seeds of {path}: set them there.")
+    plans, problems = {}, []
+    for name, chosen in ablation.variants.items():
+        try:
+            plan = recipe.read(path.parent / ablation.base, [*ablation.set, *chosen, *ours, "train.seed=0"])
+            if plan.validation is None:
+                raise UsageError(f"{plan.path}: has no [validation], and so nothing to be measured on.")
+        except I2IError as error:
+            problems.append(f"variant {name!r}: {error}")
+            continue
+        for seed in ablation.seeds:
+            plans[name, seed] = replace(
+                plan, train=replace(plan.train, seed=seed), overrides=(*plan.overrides[:-1], f"train.seed={seed}")
+            )
+    if problems:
+        raise UsageError("\n".join(problems))
+    return plans
+
+
+def _scorer(path: Path, ablation: Ablation, settings: Sequence[str]) -> Recipe | None:
+    """Return the recipe of the scorer, if there is one."""
+    theirs = [text.strip().removeprefix("scorer.") for text in settings if text.strip().startswith("scorer.")]
+    if ablation.scorer is None:
+        if theirs:
+            raise UsageError(f"--set scorer.{theirs[0]}: {path} has no [scorer].")
+        return None
+    base = Base(**ablation.scorer)
+    return recipe.read(path.parent / base.base, [*base.set, *theirs])
 
 
 def _begun(place: Path, plan: Recipe) -> bool:
@@ -161,56 +235,72 @@ def _begun(place: Path, plan: Recipe) -> bool:
     return True
 
 
-def _train(place: Path, plan: Recipe, device: str, display: Display, title: str, file: Path) -> None:
-    """Train one run, or go on with it; a finished one stays as it is."""
-    begun = _begun(place, plan)
-    if begun and Run(place).finished:
-        return
-    display.note(title)
-    try:
-        if begun:
-            train.resume(place, device=device, display=display)
-        else:
-            train.start(plan, runs=place.parent, device=device, display=display, name=place.name)
-    except Interrupted as error:
-        raise Interrupted(
-            f"{str(error).partition('. Go on:')[0]}. Go on: i2i ablate {file}", error.exit_code
-        ) from error
+def _try(metrics: Sequence[Part], plan: Recipe) -> None:
+    """Show metrics one held-out truth: one that cannot measure these pictures says so before hours of training."""
+    rehearse(compose(replace(plan, metrics=(*plan.metrics, *metrics))))
 
 
 @dataclass(frozen=True)
-class Measures:
-    """What a run's metrics came to.
+class _Work:
+    """Where an ablation's runs are and how they are made."""
 
-    values: by metric and column. histograms: of every metric that has some.
-    """
+    file: Path
+    folder: Path
+    runs: Path
+    settings: tuple[str, ...]
+    device: str
+    display: Display
 
-    values: dict[str, dict[str, float]]
-    histograms: Histograms
+    def place(self, name: str, seed: int) -> Path:
+        """Return the folder of a variant's run."""
+        return self.folder / f"{slug(name)}-{seed}"
 
+    def train(self, place: Path, plan: Recipe, title: str) -> None:
+        """Train one run, or go on with it; a finished one stays as it is."""
+        begun = _begun(place, plan)
+        if begun and Run(place).finished:
+            return
+        self.display.note(title)
+        try:
+            if begun:
+                train.resume(place, device=self.device, display=self.display)
+            else:
+                train.start(plan, runs=place.parent, device=self.device, display=self.display, name=place.name)
+        except Interrupted as error:
+            words = ["i2i", "ablate", str(self.file), "--runs", str(self.runs), "--device", self.device]
+            words += [word for text in self.settings for word in ("--set", text)]
+            stopped = str(error).partition(" Go on:")[0]
+            raise Interrupted(f"{stopped} Go on: {shlex.join(words)}", error.exit_code) from error
 
-def _measure(run: Run, plan: Recipe, judge: Sequence[Part], device: str) -> Measures:
-    """Measure a run, at most once for the same model, metrics and scorer: what was found is kept beside it."""
-    metrics = [*plan.metrics, *judge]
-    wanted = {
-        "model": _checksum(run.path),
-        "scorer": _checksum(run.path.parent / "scorer") if judge else None,
-        "metrics": json.loads(json.dumps([build.describe("metrics", part) for part in metrics], default=str)),
-    }
-    kept = run.path / "measures.json"
-    if kept.exists() and (found := read_json(kept))["of"] == wanted:
-        return Measures(found["values"], found["histograms"])
-    assert plan.validation is not None
-    where = pick_device(device)
-    task, method = rebuild(*load_model(run.model))
-    precision = pick_precision(plan.train.precision, where)
-    fed = measured(task, method.to(where), make_samples(plan.validation, task), metrics, where, precision)
-    drawn = [
-        metric.histograms() for _, column, metric in fed if column == "translated" and hasattr(metric, "histograms")
-    ]
-    histograms = {name: tuple(part.tolist() for part in parts) for one in drawn for name, parts in one.items()}
-    write_json(kept, {"of": wanted, "values": values_of(fed), "histograms": histograms})
-    return Measures(values_of(fed), histograms)
+    def measure(self, name: str, seed: int, plan: Recipe, judge: Sequence[Part]) -> Measures:
+        """Measure a run, at most once for the same model, metrics and scorer: what was found is kept beside it."""
+        run = Run.open(self.place(name, seed))
+        metrics = [*plan.metrics, *judge]
+        wanted = {
+            "model": _checksum(run.path),
+            "scorer": _checksum(self.folder / "scorer") if judge else None,
+            "metrics": json.loads(json.dumps([build.describe("metrics", part) for part in metrics], default=str)),
+        }
+        kept = run.path / "measures.json"
+        with contextlib.suppress(I2IError, KeyError, TypeError):  # what is kept only saves time
+            found = read_json(kept)
+            if found["of"] == wanted:
+                return Measures(found["values"], found["histograms"])
+        assert plan.validation is not None
+        where = pick_device(self.device)
+        task, method = rebuild(*load_model(run.model))
+        precision = pick_precision(plan.train.precision, where)
+        fed = measured(task, method.to(where), make_samples(plan.validation, task), metrics, where, precision)
+        problems: list[str] = []
+        values = values_of(fed, problems)
+        for problem in dict.fromkeys(problems):
+            self.display.note(f"{name}, seed {seed}: not measured: {problem}")
+        drawn = [
+            metric.histograms() for _, column, metric in fed if column == "translated" and hasattr(metric, "histograms")
+        ]
+        histograms = {key: tuple(part.tolist() for part in parts) for one in drawn for key, parts in one.items()}
+        write_json(kept, {"of": wanted, "values": values, "histograms": histograms})
+        return Measures(values, histograms)
 
 
 def _checksum(run: Path) -> str:
@@ -223,14 +313,14 @@ def _rows(ablation: Ablation, measured: Mapping[str, Sequence[Mapping[str, Mappi
     rows = [
         Row(
             name,
-            {m: [values[m]["translated"] for values in seeds if m in values] for m in metrics},
+            {m: [values.get(m, {}).get("translated") for values in seeds] for m in metrics},
             ablation.paper.get(name, {}),
         )
         for name, seeds in measured.items()
     ]
-    first = next(iter(measured.values()))[0]
+    first = next((values for seeds in measured.values() for values in seeds if values), {})
     for title, column in ((INPUT, "input"), (TRUTH, "truth")):
-        values = {metric: [columns[column]] for metric, columns in first.items() if column in columns}
+        values: dict[str, list[float | None]] = {m: [cells[column]] for m, cells in first.items() if column in cells}
         if values or title in ablation.paper:
             rows.append(Row(title, values, ablation.paper.get(title, {})))
     return rows
@@ -262,7 +352,8 @@ def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 
 def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """Return a table as Markdown."""
-    rows = [head, ["---", *["---:"] * (len(head) - 1)], *lines]
+    escaped = [[cell.replace("|", r"\|") for cell in row] for row in (head, *lines)]
+    rows = [escaped[0], ["---", *["---:"] * (len(head) - 1)], *escaped[1:]]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
@@ -275,7 +366,10 @@ def _write(
     text += f" Paper: {ablation.source}." if ablation.source else ""
     _text(folder / "table.md", f"{text}\n\n![the variants side by side](grid.png)\n\n![the values](plot.svg)\n")
     if any(histograms.values()):
-        _text(folder / "histograms.svg", curves(_log_shares(histograms), unit="log10 of the share of pixels"))
+        _text(
+            folder / "histograms.svg",
+            curves(_log_shares(histograms), unit=f"log10 of the share of pixels, seed {ablation.seeds[0]}"),
+        )
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(

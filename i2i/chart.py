@@ -27,11 +27,18 @@ def bars(panels: Mapping[str, Sequence[Bar]]) -> str:
             continue
         parts.append(_words(0, y + 14, title, "head"))
         y += HEAD
-        ends = [abs(mean or 0) + (spread or 0) for _, mean, spread, _ in shown] + [abs(mark or 0) for *_, mark in shown]
-        scale = (WIDTH - LABEL - VALUE) / (max(ends) or 1)
+        ends = [0.0, *[mark or 0 for *_, mark in shown]]
+        ends += [(mean or 0) + sign * (spread or 0) for _, mean, spread, _ in shown for sign in (-1, 1)]
+        low, high = min(0, *(mean or 0 for _, mean, *_ in shown), *(mark or 0 for *_, mark in shown)), max(ends)
+        scale = (WIDTH - LABEL - VALUE) / ((high - low) or 1)
+        zero = LABEL - low * scale
         for row in shown:
-            parts.append(_bar(row, y, scale))
+            parts.append(_bar(row, y, zero, scale))
             y += LINE
+        if low < 0:
+            parts.append(
+                f'<line class="spread" x1="{zero:.1f}" x2="{zero:.1f}" y1="{y - LINE * len(shown)}" y2="{y}"/>'
+            )
         y += GAP
     if any(mark is not None for rows in panels.values() for *_, mark in rows):
         parts.append(
@@ -41,20 +48,21 @@ def bars(panels: Mapping[str, Sequence[Bar]]) -> str:
     return _page(y, parts)
 
 
-def _bar(row: Bar, y: int, scale: float) -> str:
+def _bar(row: Bar, y: int, zero: float, scale: float) -> str:
     label, mean, spread, mark = row
     middle, parts = y + LINE // 2, [_words(0, y + 15, label)]
     if mean is not None:
-        length = abs(mean) * scale
-        parts.append(f'<rect class="bar" x="{LABEL}" y="{y + 3}" width="{length:.1f}" height="{LINE - 6}" rx="2"/>')
+        length, end = abs(mean) * scale, zero + mean * scale
+        left = min(zero, end)
+        parts.append(f'<rect class="bar" x="{left:.1f}" y="{y + 3}" width="{length:.1f}" height="{LINE - 6}" rx="2"/>')
         text = f"{mean:.4g}"
         if spread is not None:
-            low, high = LABEL + max(0, length - spread * scale), LABEL + length + spread * scale
+            low, high = max(LABEL, end - spread * scale), end + spread * scale
             parts.append(f'<line class="spread" x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}"/>')
             text += f" ± {spread:.2g}"
         parts.append(_words(WIDTH - VALUE + 12, y + 15, text, "soft"))
     if mark is not None:
-        parts.append(f'<path class="mark" d="{_diamond(LABEL + abs(mark) * scale, middle)}"/>')
+        parts.append(f'<path class="mark" d="{_diamond(zero + mark * scale, middle)}"/>')
     return "".join(parts)
 
 
@@ -95,9 +103,14 @@ def curves(panels: Mapping[str, tuple[Sequence[float], Mapping[str, Sequence[flo
                 pen = "L" if math.isfinite(b) else "M"
             parts.append(f'<path class="curve" stroke="{hue[name]}" d="{path}"/>')
         y = bottom + HEAD + GAP
-    for i, name in enumerate(names):
-        parts.append(f'<rect x="{40 + i * 140}" y="{y}" width="14" height="3" fill="{hue[name]}"/>')
-        parts.append(_words(60 + i * 140, y + 6, name))
+    across = 40
+    for name in names:
+        width = 34 + 7 * len(name)
+        if across + width > WIDTH:
+            across, y = 40, y + LINE
+        parts.append(f'<rect x="{across}" y="{y}" width="14" height="3" fill="{hue[name]}"/>')
+        parts.append(_words(across + 20, y + 6, name))
+        across += width
     return _page(y + LINE, parts)
 
 

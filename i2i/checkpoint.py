@@ -129,9 +129,9 @@ class Run:
 
     def start(self, recipe: bytes, resolved: Mapping[str, Any]) -> None:
         """Write the recipe and what it means, before the first step."""
-        with writing(self.recipe) as temporary:
-            temporary.write_bytes(recipe)
         write_json(self.path / "resolved.json", resolved)
+        with writing(self.recipe) as temporary:  # by which a folder is known for a run
+            temporary.write_bytes(recipe)
 
     def overrides(self) -> list[str]:
         """Return the `--set` values that the run was started with."""

@@ -146,6 +146,10 @@ def translate(
         raise UsageError(f"--mask {mask}: this model fills no holes.")
     if guide and not translator.guide:
         raise UsageError(f"--guide {guide}: this model takes no guide.")
+    if translator.guide and not guide:
+        raise UsageError(
+            f"this model is guided by a {translator.guide}: give a picture of one, or a folder, as --guide."
+        )
     from i2i.display import each
 
     work = verb.translate_folder(translator, items, masks=masks, guides=guides, seed=seed)
@@ -198,15 +202,18 @@ def ablate(
     from i2i.display import TrainDisplay
 
     with TrainDisplay(_console(stderr=as_json)) as display:
-        folder, rows = verb.ablate(file, runs=runs, settings=settings, device=device, display=display)
+        done = verb.ablate(file, runs=runs, settings=settings, device=device, display=display)
     if as_json:
-        _print_json([{"variant": row.name, "values": row.values, "paper": row.paper} for row in rows])
-        return
-    head, lines = verb.table(rows)
-    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-    for line in [head, *lines]:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    typer.echo(f"written: {folder / 'table.md'}, table.csv, plot.svg, grid.png")
+        rows = [{"variant": row.name, "values": row.values, "paper": row.paper} for row in done.rows]
+        _print_json({"rows": rows, "failed": done.failed})
+    else:
+        head, lines = verb.table(done.rows)
+        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+        for line in [head, *lines]:
+            typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        typer.echo(f"written: {done.folder / 'table.md'}, table.csv, plot.svg, grid.png")
+    if done.failed:
+        raise SomeFailed("\n".join(f"{name}: {reason}" for name, reason in done.failed.items()))
 
 
 @app.command()

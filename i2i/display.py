@@ -34,7 +34,7 @@ class TrainDisplay:
                 console=console,
             )
         self._task = self.bar.add_task("", total=None, text="") if self.bar else None
-        self._last = -1
+        self._last, self._step = -1, 0
         self._begun: tuple[int, float] | None = None
 
     def __enter__(self) -> TrainDisplay:
@@ -58,6 +58,11 @@ class TrainDisplay:
         """Show the position and the newest log entry."""
         terms = "  ".join(f"{key} {value:.3g}" for key, value in entry.items() if "/" in key)
         text = f"{entry['images_per_second']:.1f} images/s  {terms}"
+        if step <= self._step:  # another run begins
+            self._last, self._begun = -1, None
+            if self.bar and self._task is not None:
+                self.bar.reset(self._task)
+        self._step = step
         if self.bar and self._task is not None:
             with contextlib.suppress(OSError, SystemExit):
                 self.bar.update(self._task, completed=step, total=steps, text=escape(text))

@@ -13,7 +13,7 @@ from i2i import build, images, recipe
 from i2i.build import Part
 from i2i.checkpoint import Run, load_model
 from i2i.compose import make, make_samples, rebuild, shown, translate_held_out
-from i2i.contracts import Images, Metric, Sample, Task
+from i2i.contracts import Images, ImageSpec, Metric, Sample, Task
 from i2i.data import Samples, fixed, mix, together
 from i2i.engine import pick_device, pick_precision
 from i2i.errors import DataError, I2IError, UsageError
@@ -21,20 +21,24 @@ from i2i.errors import DataError, I2IError, UsageError
 BATCH = 8
 
 
-def groups(samples: Samples, device: torch.device, limit: int | None = None) -> Iterator[Images]:
-    """Yield held-out pictures in batches of equal size, each sample prepared with a seed that never changes."""
+def groups(samples: Samples, device: torch.device, limit: int | None = None) -> Iterator[tuple[int, Images]]:
+    """Yield held-out pictures in batches of equal size, each with the index of its first.
+
+    Each sample is prepared with a seed that never changes.
+    """
     pending: list[Sample] = []
+    first = 0
     for index in range(min(len(samples), limit or len(samples))):
         sample = samples[index, mix(0, index)]
         if isinstance(sample, I2IError):
             raise sample
         other = pending and any(sample[name].shape != pending[0][name].shape for name in sample)
         if other or len(pending) == BATCH:
-            yield together(samples, [*pending], device)
-            pending = []
+            yield first, together(samples, [*pending], device)
+            pending, first = [], index
         pending.append(sample)
     if pending:
-        yield together(samples, [*pending], device)
+        yield first, together(samples, [*pending], device)
 
 
 def evaluate(
@@ -69,8 +73,8 @@ def measured(
 ) -> list[Measured]:
     """Show the held-out samples and their translations to the metrics; return these, each once a column."""
     measures = [(name, column, make(part)) for part in metrics for name, column in _columns(part, task)]
-    for given in groups(samples, device, limit) if measures else ():
-        pictures, batch, fake = translate_held_out(task, method, given, precision)
+    for first, given in groups(samples, device, limit) if measures else ():
+        pictures, batch, fake = translate_held_out(task, method, given, precision, first)
         real = pictures[task.target]
         candidates = {"translated": fake, "truth": real}
         if any(column == "input" for _, column, _ in measures):
@@ -103,7 +107,10 @@ def _columns(part: Part, task: Task) -> list[tuple[str, str]]:
     """Return a metric's name with each column of the table that it fills."""
     name = str(build.describe("metrics", part)["name"])
     beside = getattr(getattr(part, "func", part), "beside", ("input",))
-    comparable = task.target not in task.images or task.images[task.target].classes is None
+    target = task.images.get(task.target) or ImageSpec(task.out_channels)
+    given = task.images.get(task.inputs[0]) or ImageSpec(task.in_channels)
+    # A photo is no guess at its alpha, nor at its classes.
+    comparable = target.classes is None and (target.channels == 3 or given.channels == 1)
     return [(name, column) for column in ("translated", *beside) if column != "input" or comparable]
 
 
@@ -142,6 +149,8 @@ def evaluate_run(
     run = Run.open(path)
     plan = recipe.parse(run.recipe, run.recipe.read_bytes(), [*run.overrides(), *overrides])
     metrics = [*plan.metrics, *([judged_by(scorer)] if scorer else [])]
+    if sheet and sheet.exists():
+        raise UsageError(f"--sheet {sheet}: exists already; give another name.")
     if plan.validation is None or not (metrics or sheet):
         missing = "metrics" if plan.validation else "[validation]"
         raise UsageError(f"{run.recipe}: has no {missing}; give some with --set, such as --set 'metrics=[\"psnr\"]'.")
@@ -150,8 +159,8 @@ def evaluate_run(
     task, method = rebuild(*load_model(run.model))
     method, samples = method.to(where), make_samples(plan.validation, task)
     if sheet:
-        shown = [sample_row(task, method, samples, i, where, precision) for i in range(min(rows, len(samples)))]
-        images.write(sheet, images.contact_sheet(shown, titles=["input", "output", "truth"]), overwrite=True)
+        pictures = [sample_row(task, method, samples, i, where, precision) for i in range(min(rows, len(samples)))]
+        images.write(sheet, images.contact_sheet(pictures, titles=["input", "output", "truth"]))
     return evaluate(task, method, samples, metrics, where, precision)
 
 
@@ -164,7 +173,7 @@ def sample_row(
     precision: torch.dtype,
 ) -> list[np.ndarray]:
     """Return input, output and truth of one sample as pictures H × W × 3, uint8."""
-    pictures, batch, fake = translate_held_out(task, method, fixed(samples, [index], device), precision, seed=index)
+    pictures, batch, fake = translate_held_out(task, method, fixed(samples, [index], device), precision, index)
     palette = getattr(task, "palette", None)
     three = (shown(task, pictures, batch.a), fake, pictures[task.target])
     return [in_colour(picture[0], palette) for picture in three]

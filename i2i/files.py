@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and JSON among them."""
+"""Files that are written whole or not at all, JSON among them, and the lock that one process has on a file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from i2i.errors import DataError, ResourceError, UnsafeFileError
 
@@ -17,27 +17,51 @@ def writing(path: Path) -> Iterator[Path]:
     """Give a temporary path in the same folder; on success it is synced and renamed to `path`, else removed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise ResourceError(
-            f"{path}: cannot be written: {error.strerror or error}. Free some space or choose another folder."
-        ) from error
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+@contextlib.contextmanager
+def disk_errors(path: Path, remedy: str = "Free some space or choose another folder.") -> Iterator[None]:
+    """Turn an error of the disk into a ResourceError that names the place and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot be written: {error.strerror or error}. {remedy}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """See to it that a file's new name in a folder survives a loss of power."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def lock(file: IO[bytes], path: Path) -> None:
+    """Keep a second process from an open file until it is closed; where the system has no such lock, there is none.
+
+    path: the name to tell. Raises ResourceError when another one has the file.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ResourceError(f"{path}: another process is at work on it. Wait for it to end, or end it.") from error
+    except OSError:
+        return
 
 
 def write_json(path: Path, value: object) -> None:

@@ -81,3 +81,8 @@ def initialise(network: nn.Module) -> None:
             continue
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def precise(image: Tensor) -> Tensor:
+    """Convert to float64 where there is such a thing: a variance is a small difference of large numbers."""
+    return image.float() if image.device.type == "mps" else image.double()

@@ -32,8 +32,9 @@ GENERATOR_NOTE = (
     "discriminator learns and falls when it is fooled, and does not go to zero: look at the pictures as well."
 )
 DISCRIMINATOR_NOTE = (
-    "The discriminator's halved objective: near 0.69 it is guessing (with the vanilla objective; 0.25 with lsgan), "
-    "near 0 it has won and the generator learns little from it."
+    "The discriminator's halved objective: near 0.69 it is guessing (with the vanilla objective; 0.25 with lsgan, 1 "
+    "with hinge), near 0 it has won and the generator learns little from it. That of wgan_gp is minus half a distance: "
+    "it falls, then rises towards 0."
 )
 
 

@@ -81,13 +81,15 @@ class Translator:
         return images.read(path, channels=self.spec.channels)
 
     def translate_picture(
-        self, picture: images.Picture, mask: np.ndarray | None = None, guide: images.Picture | None = None
+        self, picture: images.Picture, mask: np.ndarray | None = None, guide: Any = None
     ) -> np.ndarray:
-        """Translate a picture as read from a file.
+        """Translate a picture as read from a file; guide: another such, or a picture of any type that a call takes.
 
         The answer is H × W × C of the same depth, C = 4 for colours with their alpha, or H × W × 1 class indices.
         """
         holes = None
+        if mask is not None and not self.wants_mask:
+            raise DataError("this model fills no holes: leave mask out.")
         if self.wants_mask:
             hole = mask if mask is not None else _hole(picture.alpha)
             if hole is None:
@@ -97,8 +99,7 @@ class Translator:
             holes = torch.from_numpy(np.ascontiguousarray(hole, dtype=np.float32))[None, None]
         remedy = "a smaller picture, or another --device"
         with enough_memory(f"on a picture of {picture.pixels.shape[1]}x{picture.pixels.shape[0]} pixels", remedy):
-            leading = None if guide is None else images.to_tensor(guide.to_channels(3).pixels)
-            output = self._run(self._pictures(self._to_tensor(picture.pixels), holes, leading))
+            output = self._run(self._pictures(self._to_tensor(picture.pixels), holes, _guide(guide)))
         if not output.is_floating_point():
             return output[0, 0, :, :, None].cpu().numpy().astype(np.uint8 if output.max() < 256 else np.uint16)
         return images.to_pixels(output, bits=8 if self.spec.classes is not None else picture.bits)
@@ -113,8 +114,13 @@ class Translator:
             raise DataError(f"expected {self.spec.channels} channel(s), not {x.shape[1]}.")
         if self.wants_mask and holes is None:
             raise DataError("this model fills holes: give mask, H x W, true where the hole is.")
-        if self.guide and guide is None:
-            raise DataError(f"this model is guided by a {self.guide}: give a picture of one (--guide, or guide=).")
+        if holes is not None and not self.wants_mask:
+            raise DataError("this model fills no holes: leave mask out.")
+        if (guide is None) == bool(self.guide):
+            wanted = (
+                f"is guided by a {self.guide}: give a picture of one" if self.guide else "takes no guide: leave it out"
+            )
+            raise DataError(f"this model {wanted}.")
         pictures = {self.task.inputs[0]: x.to(self.device)}
         if self.wants_mask and holes is not None:
             pictures["mask"] = (holes.to(self.device) > 0.5).float()
@@ -140,7 +146,13 @@ class Translator:
             if holes.shape[-2:] != x.shape[-2:] or holes.numel() not in (x[:1, 0].numel(), x[:, 0].numel()):
                 raise DataError(f"a mask of shape {tuple(holes.shape)} does not fit pictures {tuple(x.shape)}.")
             holes = holes.reshape(-1, 1, *x.shape[2:]).expand(len(x), -1, -1, -1)
-        leading = None if guide is None else guide.float().reshape(-1, *guide.shape[-3:]).expand(len(x), -1, -1, -1)
+        leading = _guide(guide)
+        if leading is not None:
+            if len(leading) not in (1, len(x)):
+                raise DataError(
+                    f"{len(leading)} guides do not fit {len(x)} pictures: give one for all, or one for each."
+                )
+            leading = leading.expand(len(x), -1, -1, -1)
         y = self._run(self._pictures(x.long() if indices else x.float(), holes, leading)).to(image.device)
         return y[0] if image.ndim == 3 else y
 
@@ -154,7 +166,7 @@ class Translator:
             picture = _picture(image).to_channels(self.spec.channels)
         alpha = picture.alpha
         hole = None if mask is None else np.asarray(mask, dtype=np.float32)
-        result = self.translate_picture(picture, hole, None if guide is None else _picture(np.asarray(guide)))
+        result = self.translate_picture(picture, hole, guide)
         if alpha is not None and result.shape[2] == 3 and not self.wants_mask:
             result = np.concatenate([result, alpha[:, :, None]], axis=2)
         return result[:, :, 0] if grey and result.shape[2] == 1 else result
@@ -168,12 +180,26 @@ class Translator:
             pixels = np.asarray(image)
         else:
             pixels = np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
-        leading = np.asarray(guide.convert("RGB")) if hasattr(guide, "convert") else guide
-        output = self._array(pixels, None if mask is None else np.asarray(mask, dtype=np.float32), leading)
+        output = self._array(pixels, None if mask is None else np.asarray(mask, dtype=np.float32), guide)
         result = Image.fromarray(output[:, :, 0] if output.shape[2] == 1 else output)
         if palette := getattr(self.task, "palette", None):
             result.putpalette([value for colour in palette for value in colour])
         return result
+
+
+def _guide(guide: Any) -> Tensor | None:
+    """Take a guide of any type as RGB, N × 3 × H × W in [0, 1]; DataError for what is no picture."""
+    if guide is None:
+        return None
+    if isinstance(guide, Tensor):
+        if not guide.is_floating_point() or guide.ndim not in (3, 4) or guide.shape[-3] not in (1, 3):
+            kind = f"{guide.dtype} {tuple(guide.shape)}".removeprefix("torch.")
+            raise DataError(f"expected a guide of floats in [0, 1], 1 or 3 x H x W or N x these, not {kind}.")
+        x = guide.float()[None] if guide.ndim == 3 else guide.float()
+        return x.expand(-1, 3, -1, -1)
+    if not isinstance(guide, images.Picture):
+        guide = _picture(np.asarray(guide.convert("RGB") if hasattr(guide, "convert") else guide))
+    return images.to_tensor(guide.to_channels(3).pixels)
 
 
 def _picture(image: np.ndarray) -> images.Picture:
@@ -286,7 +312,8 @@ def _translated(
     guides: Callable[[Path], Path] | None,
 ) -> tuple[images.Picture, np.ndarray]:
     picture = translator.read(item.source)
-    guide = images.read(guides(item.source), channels=3) if guides is not None else None
+    guided = guides(item.source) if guides is not None else None
+    guide = images.read(guided, channels=3) if guided else None
     mask = None
     if masks is not None and translator.wants_mask:
         drawn = images.read(masks(item.source), channels=1).pixels
@@ -294,7 +321,7 @@ def _translated(
     try:
         return picture, translator.translate_picture(picture, mask, guide)
     except I2IError as error:
-        raise type(error)(f"{item.source}: {error}") from error
+        raise type(error)(f"{item.source}{f' guided by {guided}' if guided else ''}: {error}") from error
 
 
 def _write(translator: Translator, item: Item, picture: images.Picture, pixels: np.ndarray) -> None:

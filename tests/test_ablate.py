@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -93,6 +94,7 @@ def test_a_killed_ablation_goes_on(file: Path, run: Run) -> None:
     file.write_text(FILE.replace("STEPS", "40"))
     folder = file.parent / "runs" / "objectives"
     command = [sys.executable, "-m", "i2i", "ablate", file, "--runs", file.parent / "runs", "--device", "cpu"]
+    command += ["--set", "method.generator.width=6"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     ) as process:
@@ -102,9 +104,11 @@ def test_a_killed_ablation_goes_on(file: Path, run: Run) -> None:
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 75
-    assert f"Go on: i2i ablate {file}" in err
     first = (folder / "L1-0" / "result.json").stat().st_mtime_ns
-    out = ablate(run, file)
+    command = re.search(r"Go on: i2i (ablate .*)", err.replace("\n", " "))
+    assert command is not None, err
+    code, out, err = run(*shlex.split(command[1]))
+    assert code == 0, err
     assert "going on at step" in out
     assert (folder / "L1-0" / "result.json").stat().st_mtime_ns == first
     assert len(list(folder.glob("*/result.json"))) == 4
@@ -127,6 +131,10 @@ def test_other_settings_are_not_mixed_with_old_runs(run: Run, file: Path) -> Non
         ('"L1+cGAN" = []', '"L1-" = []', "rename it"),
         ("method.gan_weight=0", "method.gan_wieght=0", "Did you mean 'gan_weight'"),
         ("tiny.toml", "tinny.toml", "Did you mean 'tiny.toml'"),
+        ("[0, 1]", "[1, 1]", "name each seed once"),
+        ('[paper."L1"]', '[paper."L1+GAN"]', "there is no such row. Did you mean 'L1+cGAN'"),
+        ('"L1+cGAN" = []', '"ground truth" = []', "rename it"),
+        ('"L1+cGAN" = []', '"b" = ["method.x=1"]\n"c" = ["method.y=1"]', "variant 'c'"),
     ],
 )
 def test_a_broken_file_is_told_before_anything_is_trained(
@@ -203,3 +211,39 @@ def test_the_tables_of_the_paper_run(run: Run, tmp_path: Path) -> None:
     code, out, err = run("ablate", path, "--runs", tmp_path / "runs", "--device", "cpu", *settings)
     assert code == 0, err
     assert "training" not in out
+
+
+def test_what_does_not_belong_in_set_is_refused(run: Run, file: Path) -> None:
+    for setting, message in (("train.seed=3", "set them there"), ("scorer.train.steps=1", "has no [scorer]")):
+        code, _, err = run("ablate", file, "--runs", file.parent / "runs", "--set", setting, "--device", "cpu")
+        assert code == 2
+        assert message in err
+
+
+def test_a_variant_that_diverges_does_not_stop_the_others(run: Run, file: Path) -> None:
+    text = file.read_text().replace('"L1" = ["method.gan_weight=0"]', '"L1" = ["optimizer.lr=1e30"]')
+    file.write_text(text.replace("train.steps=2", "train.steps=4"))
+    code, out, err = run("ablate", file, "--runs", file.parent / "runs", "--device", "cpu")
+    assert code == 1
+    assert "L1, seed 0" in err
+    assert "lower learning rate" in err
+    rows = {line.split("  ")[0]: line for line in out.splitlines()}
+    assert "±" in rows["L1+cGAN"]
+    assert "±" not in rows["L1"]
+    assert (file.parent / "runs" / "objectives" / "grid.png").exists()
+
+
+def test_a_scorer_that_cannot_judge_is_told_before_the_variants_train(run: Run, file: Path) -> None:
+    file.write_text(file.read_text() + '[scorer]\nbase = "tiny.toml"\nset = ["train.steps=1"]\n')
+    code, _, err = run("ablate", file, "--runs", file.parent / "runs", "--device", "cpu")
+    assert code == 2
+    assert "segmentation" in err
+    assert [path.parent.name for path in file.parent.rglob("result.json")] == ["scorer"]
+
+
+def test_damaged_measures_are_made_again(run: Run, file: Path) -> None:
+    first = ablate(run, file)
+    kept = file.parent / "runs" / "objectives" / "L1-0" / "measures.json"
+    for damage in ("{}", '{"of', "[]"):
+        kept.write_text(damage)
+        assert ablate(run, file).splitlines()[-5:] == first.splitlines()[-5:]

@@ -38,3 +38,19 @@ def test_a_gap_breaks_a_curve() -> None:
     assert "nan" not in broken
     assert whole.count("M") == 1
     assert whole.count("L") == 4
+
+
+def test_a_negative_value_goes_the_other_way() -> None:
+    svg = bars({"kid": [("a", 0.5, None, None), ("b", -0.5, 0.1, -0.4)]})
+    up, down = drawn(svg, "rect", "bar")
+    assert float(up.attrib["width"]) == float(down.attrib["width"])
+    assert math.isclose(float(down.attrib["x"]) + float(down.attrib["width"]), float(up.attrib["x"]), abs_tol=0.2)
+
+
+def test_a_long_legend_is_wrapped() -> None:
+    names = [f"encoder-decoder, L1+cGAN {i}" for i in range(8)]
+    svg = curves({"L": ([0, 1], dict.fromkeys(names, (0, 1)))})
+    root = ET.fromstring(svg)
+    for node in root.iter(f"{SVG}text"):
+        if node.text in names:
+            assert float(node.attrib["x"]) + 7 * len(node.text) <= 772

@@ -17,6 +17,7 @@ from i2i.methods.pix2pix import Pix2Pix
 from i2i.metrics.l1 import L1
 from i2i.tasks.colorization import Colorization
 from i2i.tasks.inpainting import Inpainting
+from i2i.tasks.matting import Matting
 
 
 class Photos:
@@ -30,7 +31,7 @@ class Photos:
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         photo = np.random.default_rng(index).random((3, 16, 16), dtype=np.float32)
-        return dict.fromkeys(self.images, photo)
+        return {name: photo[: spec.channels] for name, spec in self.images.items()}
 
 
 class Given:
@@ -94,3 +95,23 @@ def test_a_metric_without_a_value_does_not_lose_the_others():
     assert problems == ["l1: there are no pictures to measure"]
     with pytest.raises(DataError):
         values_of(measures)
+
+
+def test_the_batch_changes_no_hole(monkeypatch):
+    def psnr_of_the_holes(size):
+        monkeypatch.setattr("i2i.evaluate.BATCH", size)
+        return measured(Inpainting(), L1Mask)["l1mask (mask)"]["translated"]
+
+    assert psnr_of_the_holes(5) == pytest.approx(psnr_of_the_holes(2), rel=1e-5)
+    assert psnr_of_the_holes(1) == pytest.approx(psnr_of_the_holes(2), rel=1e-5)
+
+
+class L1Mask(L1):
+    """The metric l1 of the hole alone."""
+
+    def __init__(self) -> None:
+        super().__init__(region="mask")
+
+
+def test_a_photo_is_not_compared_with_its_alpha():
+    assert set(measured(Matting(), L1)["l1"]) == {"translated"}

@@ -315,6 +315,9 @@ def test_labels_are_the_way_back_from_segmentation():
     assert painted[0, :, 0, 0].tolist() == [255, 0, 0]
     assert painted[0, :, 1, 0].tolist() == [0, 51, 255]
     assert painted[0, :, 1, 1].tolist() == [0, 0, 0]
+    own = Labels(classes=5, void=4, palette=[(9, 9, 9)] * 5).preview({"label": torch.tensor([[[[4, 3]]]])})
+    assert (own[0, :, 0, 0] == 0).all()
+    assert (own[0, :, 0, 1] > 0).all()
     with pytest.raises(DataError, match="labels: a label holds the class index 5"):
         Labels(classes=5).encode(images)
 
@@ -331,6 +334,8 @@ def test_edges_are_where_the_photo_changes():
     assert (Edges().draw(torch.full((1, 3, 24, 24), 0.5)) == 1).all()
     with pytest.raises(UsageError, match="give the lower threshold first"):
         Edges(low=0.5, high=0.2)
+    with pytest.raises(DataError, match="'sigma' 20 blurs over 40 pixels, and the photo has 24 x 24"):
+        Edges(sigma=20).draw(photo)
 
 
 def test_a_cut_out_photo_keeps_its_colours():

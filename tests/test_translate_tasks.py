@@ -186,8 +186,49 @@ def test_a_palette_guides(run: Cli, model: Path, tmp_path: Path) -> None:
     warm, cold = (images.read(tmp_path / name / "old.png").pixels for name in colours)
     assert not np.array_equal(warm, cold)
     code, _, err = run("translate", tmp_path / "in", tmp_path / "none", "--model", model)
-    assert code == 1
+    assert code == 2
     assert "guided by a palette" in err
+    images.write(tmp_path / "narrow.png", np.zeros((4, 1, 3), np.uint8))
+    code, _, err = run(
+        "translate", tmp_path / "in", tmp_path / "none", "--model", model, "--guide", tmp_path / "narrow.png"
+    )
+    assert code == 1
+    assert "narrow.png" in err
+
+
+@pytest.mark.parametrize("model", ['{name="colorization", palette=2}'], indirect=True)
+def test_a_guide_may_be_of_any_type_and_must_be_a_picture(model: Path) -> None:
+    import torch
+
+    import i2i
+    from i2i.errors import DataError
+
+    translator = i2i.load(model, device="cpu")
+    photo, swatches = noise(), noise(4, 8)
+    array = translator(photo, guide=swatches)
+    assert np.array_equal(np.asarray(translator(Image.fromarray(photo), guide=Image.fromarray(swatches))), array)
+    x = torch.from_numpy(photo).permute(2, 0, 1) / 255
+    guide = torch.from_numpy(swatches).permute(2, 0, 1) / 255
+    assert np.array_equal(images.to_pixels(translator(x, guide=guide)), array)
+    assert np.array_equal(images.to_pixels(translator(x, guide=swatches)), array)
+    assert translator(x, guide=guide[:1]).shape == x.shape
+    batch = x.expand(3, -1, -1, -1)
+    assert translator(batch, guide=guide).shape == batch.shape
+    for bad in (guide.expand(2, -1, -1, -1), (guide * 255).byte(), torch.rand(2, 4, 4), None):
+        with pytest.raises(DataError, match="guide"):
+            translator(batch, guide=bad)
+
+
+@pytest.mark.parametrize("model", ["paired"], indirect=True)
+def test_python_refuses_what_a_model_does_not_take(model: Path) -> None:
+    import i2i
+    from i2i.errors import DataError
+
+    translator = i2i.load(model, device="cpu")
+    with pytest.raises(DataError, match="takes no guide"):
+        translator(noise(), guide=noise())
+    with pytest.raises(DataError, match="fills no holes"):
+        translator(noise(), mask=np.ones((21, 37)))
 
 
 @pytest.mark.parametrize("model", ["paired"], indirect=True)

@@ -18,7 +18,7 @@ def encoder_decoder(
     dropout: Probability = 0.5,
     upsampling: Upsampling = "transposed",
 ) -> UNet:
-    """Make the generator that the paper compares with its U-Net (Isola et al. 2017, section 4.2 and Table 2).
+    """Make the generator that the paper compares with its U-Net (Isola et al. 2017, section 4.3 and Table 2).
 
     All that it knows of x, N × in_channels × H × W, passes through the bottleneck. The parameters are those of `UNet`.
     """

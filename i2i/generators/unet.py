@@ -18,7 +18,7 @@ class UNet(nn.Module):
     depth: how often the picture is halved. width: the feature maps at half size, doubled at each halving up to
     max_width. norm: "instance" equals the paper's batch normalisation at its batch size of 1, and means the same at
     every batch size; "batch" mixes the pictures of a batch while training. dropout: the share of values dropped in the
-    first three blocks of the decoder, the paper's only noise. skips: false makes the encoder-decoder of section 4.2.
+    first three blocks of the decoder, the paper's only noise. skips: false makes the encoder-decoder of section 4.3.
     upsampling: "transposed" is the paper's 4 × 4 convolution; "resize" leaves no checkerboard.
     """
 

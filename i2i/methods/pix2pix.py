@@ -20,7 +20,7 @@ class Pix2Pix(nn.Module):
 
     weight: λ of the reconstruction loss. gan_weight: that of the adversarial loss; 0 leaves the discriminator out, and
     the method is plain regression. conditional: the discriminator sees the input beside the output. Both weights 0
-    raise UsageError. The objectives of section 4.1 by name:
+    raise UsageError. The objectives of section 4.2 by name:
 
     L1: gan_weight = 0. L2: that and reconstruction = "mse". cGAN: weight = 0. GAN: that and conditional = false.
     L1+cGAN: the defaults. L1+GAN: conditional = false.

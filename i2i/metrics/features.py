@@ -130,7 +130,8 @@ def _load(network: nn.Module, name: str, path: Path) -> None:
     from timm.models import load_checkpoint
 
     try:
-        missing = load_checkpoint(network, str(path), strict=False).missing_keys
+        with no_code_in_weights():
+            missing = load_checkpoint(network, str(path), strict=False).missing_keys
     except Exception as error:  # the loaders of several formats, each with errors of its own
         raise DataError(f"{path}: cannot be loaded into {name}: {type(error).__name__}: {error}") from error
     if missing:

@@ -15,8 +15,9 @@ from i2i.metrics.features import INCEPTION, Gathered, Weights, library
 class FID:
     """The Fréchet distance between the features of all fake and of all real pictures; 0 is the same distribution.
 
-    Heusel et al. 2017, section 2: the 2-Wasserstein distance of two Gaussians with the features' means and covariances,
-    by torchmetrics, on pictures N × C × H × W in [0, 1]. It falls as pictures are added: compare values of as many.
+    Heusel et al. 2017, "Experiments": the 2-Wasserstein distance of two Gaussians with the features' means and
+    covariances, by torchmetrics, on pictures N × C × H × W in [0, 1]. It falls as pictures are added: compare values
+    of as many.
 
     features: "inception", or a timm model in its place, which the name of the result then says. weights: a file for
     it; "random", for trials; by default its own, downloaded at the first use. minimum: fewer pictures are refused.

@@ -11,7 +11,7 @@ from torch import Tensor
 from i2i.contracts import Images, Positive
 from i2i.errors import DataError
 from i2i.metrics.pictures import check
-from i2i.metrics.ssim import precise
+from i2i.nn import precise
 
 REACH = 110
 """The colours of sRGB lie within ±108 on a and b, under a D65 white."""

@@ -13,7 +13,8 @@ from torch import Tensor
 from i2i.contracts import Images
 from i2i.errors import DataError
 from i2i.metrics.pictures import Mean, check, within
-from i2i.metrics.ssim import WINDOW, precise, similarity
+from i2i.metrics.ssim import WINDOW, similarity
+from i2i.nn import precise
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """The exponents of the scales, the finest first, as people weigh them (Wang et al. 2003, section 3.2)."""

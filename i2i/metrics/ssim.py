@@ -7,6 +7,7 @@ from torch import Tensor
 
 from i2i.contracts import Images
 from i2i.metrics.pictures import Mean, Region, check, within
+from i2i.nn import precise
 
 WINDOW = 11
 SIGMA = 1.5
@@ -39,11 +40,6 @@ class SSIM:
     def compute(self) -> Tensor:
         """Return the mean over all pictures so far, a scalar; DataError if there are none."""
         return self.mean.compute()
-
-
-def precise(image: Tensor) -> Tensor:
-    """Convert to float64 where there is such a thing: a variance is a small difference of large numbers."""
-    return image.float() if image.device.type == "mps" else image.double()
 
 
 def similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from kornia.filters import canny
 from torch import Tensor
 
 from i2i.contracts import Batch, Count, ImageSpec, Positive, Probability
-from i2i.errors import UsageError
+from i2i.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from i2i.contracts import Images
@@ -60,7 +60,13 @@ class Edges:
 
     def draw(self, photo: Tensor) -> Tensor:
         """Draw the edges of photos N × 3 × H × W, dark on white: N × 1 × H × W of 0, 0.5 and 1."""
-        kernel = 2 * max(1, round(2 * self.sigma)) + 1
+        reach = max(1, round(2 * self.sigma))
+        if min(photo.shape[-2:]) <= reach:
+            raise DataError(
+                f"edges: 'sigma' {self.sigma:g} blurs over {reach} pixels, and the photo has {photo.shape[-1]} x "
+                f"{photo.shape[-2]}: choose a smaller one, or larger photos"
+            )
+        kernel = 2 * reach + 1
         _, lines = canny(photo, self.low, self.high, (kernel, kernel), (self.sigma, self.sigma), hysteresis=False)
         before, after = (self.width - 1) // 2, self.width // 2
         thick = F.max_pool2d(F.pad(lines, (before, after, before, after)), self.width, stride=1)

@@ -9,18 +9,16 @@ from __future__ import annotations
 from kornia.color import lab_to_rgb, rgb_to_lab
 from torch import Tensor
 
+from i2i.nn import precise
+
 
 def to_lab(rgb: Tensor) -> Tensor:
     """Convert sRGB, N × 3 × H × W in [0, 1], to Lab (D65 white), float32: L in 0 ... 100, ab within ±108."""
-    lab: Tensor = rgb_to_lab(_precise(rgb))
+    lab: Tensor = rgb_to_lab(precise(rgb))
     return lab.float()
 
 
 def to_rgb(lab: Tensor) -> Tensor:
     """Convert Lab, N × 3 × H × W, to sRGB in [0, 1], float32; what sRGB does not hold is clipped."""
-    rgb: Tensor = lab_to_rgb(_precise(lab))
+    rgb: Tensor = lab_to_rgb(precise(lab))
     return rgb.float().clamp(0, 1)
-
-
-def _precise(image: Tensor) -> Tensor:
-    return image.float() if image.device.type == "mps" else image.double()

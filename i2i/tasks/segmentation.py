@@ -116,6 +116,7 @@ class Labels:
         """Paint the label in its palette, void in black: N × 3 × H × W in [0, 1]."""
         label = images["label"]
         known = (label >= 0) & (label < self.in_channels)
+        known = known if self.void is None else known & (label != self.void)
         colours = torch.tensor(self.colours, dtype=torch.float32, device=label.device) / 255
         painted = colours[torch.where(known, label, 0)[:, 0]].movedim(3, 1)
         return painted * known
