@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import gzip
 import hashlib
 import http.client
@@ -24,13 +25,12 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from pathlib import Path, PureWindowsPath
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from i2i.errors import DataError, I2IError, ResourceError, UnsafeFileError, UsageError, nearest
-from i2i.files import write_json
+from i2i.files import disk_errors, lock, read_json, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,7 +82,7 @@ class Dataset:
         return [f"--set {shlex.quote(key + '=' + value.replace('ROOT', root))}" for key, value in pairs if value]
 
 
-@cache
+@functools.cache
 def catalogue() -> dict[str, Dataset]:
     """Return every known data set by its name."""
     table = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -196,12 +196,14 @@ def get(name: str, into: Path, *, yes: bool, display: Display) -> Path:
 
     An archive that already lies in `into` is taken, an interrupted download is gone on with, and what is already
     unpacked is left as it is. Beside the folder, `name.json` keeps the checksum that every later archive must have.
-    yes: agree to the terms without being asked. Raises UsageError (unknown name, nobody to ask), DataError (withdrawn,
-    not to be reached), UnsafeFileError (another checksum, a damaged or hostile archive), ResourceError (disk).
+    yes: agree to the terms without being asked. Raises UsageError (unknown name, nobody to ask, a file in the place of
+    a folder), DataError (withdrawn, not to be reached), UnsafeFileError (another checksum, a damaged or hostile
+    archive), ResourceError (disk).
     """
     dataset = find(name)
     if dataset.withdrawn:
         raise DataError(f"{name}: is withdrawn: {dataset.withdrawn}.")
+    _check_place(into, name)
     folder, archive, record = into / name, into / dataset.archive, into / f"{name}.json"
     known = _read_json(record)
     with contextlib.suppress(OSError):
@@ -220,11 +222,21 @@ def get(name: str, into: Path, *, yes: bool, display: Display) -> Path:
     _compare(archive, digest, known, record)
     if not known:
         _tell_published(dataset.sha256, digest, display)
-    _unpack(archive, folder, display)
-    if not known:
-        write_json(record, _entry(dataset, remote, archive, digest))
+    with _unpacked(archive, folder, display):
+        if not known:  # before the folder has its name: a later call finds that and looks no further
+            write_json(record, _entry(dataset, remote, archive, digest))
     _finish(dataset, into, display)
     return folder
+
+
+def _check_place(into: Path, name: str) -> None:
+    """Raise UsageError when a file stands where a folder is needed."""
+    place = next((path for path in (into, *into.parents) if os.path.exists(path)), into)
+    for path in (place, into / name):
+        if os.path.exists(path) and not path.is_dir():
+            raise UsageError(
+                f"{path}: is a file, and {name} needs a folder there. Choose another place with --into, or move it."
+            )
 
 
 def _finish(dataset: Dataset, into: Path, display: Display) -> None:
@@ -340,7 +352,7 @@ class _Download:
             file = self.part.open("ab", buffering=0)  # its size is then what has come, also after an error
         try:
             with file:
-                _lock(file, self.part)
+                lock(file, self.part)
                 self._announce(self._usable(file))
                 if not yes and not self.display.ask("Fetch it under these terms?"):
                     raise I2IError(f"{dataset.name}: was not fetched: its terms were not agreed to.")
@@ -523,18 +535,20 @@ def _write(file: IO[bytes], data: bytes) -> None:
 # ---- unpacking ----
 
 
-def _unpack(archive: Path, folder: Path, display: Display) -> None:
-    """Unpack an archive into a hidden folder beside `folder`, and give it that name when all is well."""
+@contextlib.contextmanager
+def _unpacked(archive: Path, folder: Path, display: Display) -> Iterator[None]:
+    """Unpack an archive into a hidden folder beside `folder`, which gets that name when the body has ended well."""
     hidden = folder.with_name(f".{folder.name}.unpacking")
     remedy = f"Remove {archive} and fetch it anew."
     with archive.open("rb") as file:
-        _lock(file, archive)
+        lock(file, archive)
         shutil.rmtree(hidden, ignore_errors=True)  # of a process that was killed
         try:
             with _writing(folder):
                 hidden.mkdir()
                 kind = _unzip if archive.suffix == ".zip" else _untar
                 kind(file, hidden, _Limits(archive), display)
+                yield
                 os.replace(_root(hidden), folder)
         except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
             raise UnsafeFileError(
@@ -625,40 +639,20 @@ def _unzip(file: IO[bytes], into: Path, limits: _Limits, display: Display) -> No
 # ---- files ----
 
 
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Turn an error of the disk into a ResourceError that names the place."""
-    try:
-        yield
-    except OSError as error:
-        raise ResourceError(
-            f"{path}: cannot be written: {error.strerror or error}. Free some space, or choose another folder with "
-            "--into; what was fetched is kept."
-        ) from error
-
-
-def _lock(file: IO[bytes], path: Path) -> None:
-    """Keep a second process from the same file; where the system has no such lock, there is none."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ResourceError(f"{path}: another process is at work on it. Wait for it to end.") from error
-    except OSError:
-        return
+_writing = functools.partial(
+    disk_errors,
+    remedy="Free some space, or choose another folder with --into; what was fetched is kept.",
+)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     """Return the content of a JSON file, empty when there is none; UnsafeFileError when it is damaged."""
     try:
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
+        value = read_json(path)
+    except DataError:
         return {}
-    except (OSError, ValueError) as error:
-        raise UnsafeFileError(f"{path}: is damaged: {error}. Remove it.") from error
+    except UnsafeFileError as error:
+        raise UnsafeFileError(f"{error} Remove it.") from error
     return value if isinstance(value, dict) else {}
 
 

@@ -39,7 +39,7 @@ from i2i.data import fixed
 from i2i.engine import pick_device, pick_precision
 from i2i.errors import DataError, I2IError, ResourceError, UnsafeFileError, UsageError
 from i2i.evaluate import in_colour
-from i2i.files import writing
+from i2i.files import lock, read_json, sync_folder
 
 SIDES = ("left", "right")
 RESAMPLES = 10_000
@@ -134,10 +134,13 @@ def _pairs(pool: np.ndarray, count: int, design: Design, rng: np.random.Generato
 class Pictures:
     """A run's held-out pictures as PNG files in memory, the longer side at most `Design.size` pixels.
 
-    samples: which of the held-out split they are.
+    model: the sha256 of the model that made the fakes. settings: the `--set` values that they were made with. samples:
+    which of the held-out split they are.
     """
 
     run: str
+    model: str
+    settings: list[str]
     samples: list[int]
     real: list[bytes]
     fake: list[bytes]
@@ -154,7 +157,8 @@ def render(path: Path, design: Design, settings: Sequence[str] = (), device: str
         raise UsageError(f"{run.recipe}: has no [validation], so that no picture is held out; give one with --set.")
     where = pick_device(device)
     precision = pick_precision(plan.train.precision, where)
-    task, method = rebuild(*load_model(run.model))
+    description, weights = load_model(run.model)
+    task, method = rebuild(description, weights)
     method.to(where)
     samples = make_samples(plan.validation, task)
     least = 1 if design.same_input else 2
@@ -166,13 +170,13 @@ def render(path: Path, design: Design, settings: Sequence[str] = (), device: str
     real, fake = [], []
     for index in chosen:
         given = fixed(samples, [index], where)
-        pictures, batch, translation = translate_held_out(task, method, given, precision, seed=index)
+        pictures, batch, translation = translate_held_out(task, method, given, precision, first=index)
         truth = pictures[task.target]
         if batch.mask is not None:  # a void that only the real picture has would tell it from the fake
             translation = torch.where(batch.mask > 0, translation, truth)
         real.append(_png(task, truth, pictures, design.size))
         fake.append(_png(task, translation, pictures, design.size))
-    return Pictures(path.resolve().name, chosen, real, fake)
+    return Pictures(path.resolve().name, str(description.get("sha256")), list(settings), chosen, real, fake)
 
 
 def _png(task: Task, picture: Tensor, pictures: Images, size: int) -> bytes:
@@ -212,7 +216,15 @@ def read_answers(path: Path) -> list[dict[str, Any]]:
 
 
 _KEYS = {
-    "session": {"session": str, "run": str, "number": int, "pictures": int, "design": dict},
+    "session": {
+        "session": str,
+        "run": str,
+        "model": str,
+        "settings": list,
+        "number": int,
+        "pictures": int,
+        "design": dict,
+    },
     "answer": {"session": str, "run": str, "trial": int, "practice": bool, "correct": bool, "fake_on": str},
 }
 
@@ -229,19 +241,25 @@ def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
 
 
 class AnswerFile:
-    """The JSON lines of a study: what `append` has returned from is on the disk."""
+    """The JSON lines of a study: what `append` has returned from is on the disk; no second process has the file open.
+
+    Two studies of one file would give their participants the same numbers, and so the same trials.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            if not path.exists():
-                with writing(path) as temporary:  # which sees to the folder too
-                    temporary.touch()
-            self.records = read_answers(path)
-            self._file = path.open("ab", buffering=0)
-            self._mend()
-        except OSError as error:
-            raise ResourceError(f"{path}: cannot be written: {error.strerror}. Choose another --answers.") from error
+        with contextlib.ExitStack() as undo:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = undo.enter_context(path.open("ab", buffering=0))
+                sync_folder(path.parent)
+                lock(self._file, path)
+                self.records = read_answers(path)
+                self._mend()
+            except OSError as error:
+                reason = error.strerror or error
+                raise ResourceError(f"{path}: cannot be written: {reason}. Choose another --answers.") from error
+            undo.pop_all()
 
     def _mend(self) -> None:
         """Drop a last line that a crash has cut off, which nobody was told of; end one that lacks but its end."""
@@ -250,6 +268,15 @@ class AnswerFile:
             self._file.truncate(self._end() - len(lines[-1]))
         elif lines[-1]:
             self._file.write(b"\n")
+
+    def check_model(self, run: str, model: str) -> None:
+        """Raise UsageError when the file has answers about another model of the same run."""
+        for record in self.records:
+            if record["kind"] == "session" and record["run"] == run and record["model"] != model:
+                raise UsageError(
+                    f"{self.path}: has answers about another model of {run!r} (sha256 {record['model'][:12]}, now "
+                    f"{model[:12]}): it was trained since. Keep the two apart: name another file with --answers."
+                )
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add a record, whole or not at all."""
@@ -275,31 +302,48 @@ class AnswerFile:
 def results(records: Sequence[Mapping[str, Any]], seed: int = 0) -> dict[str, dict[str, Any]]:
     """Return by run how often its translations were taken for real: what was answered in practice does not count.
 
+    Answers given under different conditions (the design, the model, the `--set` values) are not added up: where a file
+    has several, each is a row of its own, named by the run and what sets it apart, such as `maps (seconds=5.0)`.
     participants: those with an answer that counts. finished: those of them who have answered every trial. answers: all
     that count. fooled: the percentage of them that named the real picture as fake; 50 is chance. low, high: the 95 %
     bootstrap interval, `over` participants, or over answers where there is one participant. The bootstrap knows no
     spread that it has not seen: with few participants its interval is too narrow.
     """
-    design: dict[str, Any] = {record["session"]: record["design"] for record in records if record["kind"] == "session"}
-    fooled: dict[str, dict[str, dict[int, bool]]] = {}
+    begun = {record["session"]: record for record in records if record["kind"] == "session"}
+    fooled: dict[tuple[str, ...], dict[str, dict[int, bool]]] = {}
     for record in records:
-        if record["kind"] == "session":
-            fooled.setdefault(record["run"], {})
-        elif not record["practice"]:
-            of_run = fooled.setdefault(record["run"], {})
-            of_run.setdefault(record["session"], {}).setdefault(record["trial"], not record["correct"])
+        group = fooled.setdefault(_conditions(begun.get(record["session"], record)), {})
+        if record["kind"] == "answer" and not record["practice"]:
+            group.setdefault(record["session"], {}).setdefault(record["trial"], not record["correct"])
     table: dict[str, dict[str, Any]] = {}
-    for run, sessions in fooled.items():
+    for conditions, sessions in fooled.items():
         counts = np.array([[sum(said.values()), len(said)] for said in sessions.values()], dtype=np.int64)
         counts = counts.reshape(-1, 2)
-        finished = [len(said) == design.get(name, {}).get("trials") for name, said in sessions.items()]
-        table[run] = {
+        finished = [
+            name in begun and len(said) == begun[name]["design"].get("trials") for name, said in sessions.items()
+        ]
+        table[_label(conditions, list(fooled))] = {
             "participants": len(counts),
             "finished": sum(finished),
             "answers": int(counts[:, 1].sum()),
             **_percentage(counts, seed),
         }
     return table
+
+
+def _conditions(session: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the run of a session, and what else must be the same for answers to be added up."""
+    design = [f"{key}={value}" for key, value in session.get("design", {}).items()]
+    settings = [f"--set {value}" for value in session.get("settings", [])]
+    return (session["run"], f"model={session.get('model', '')[:12]}", *design, *settings)
+
+
+def _label(conditions: tuple[str, ...], groups: Sequence[tuple[str, ...]]) -> str:
+    """Return a group's run, with the conditions that not all groups share; a model is compared within its run."""
+    run, model, *others = conditions
+    apart = [] if all(group[1] == model for group in groups if group[0] == run) else [model]
+    apart += [one for one in others if not all(one in group for group in groups)]
+    return f"{run} ({', '.join(apart)})" if apart else run
 
 
 def _percentage(counts: np.ndarray, seed: int) -> dict[str, Any]:
@@ -363,10 +407,19 @@ class Study:
         if record["kind"] == "session":
             self.count = max(self.count, record["number"] + 1)
             of_run = self.pictures.get(record["run"])
-            if of_run and record["pictures"] == len(of_run.samples) and record["design"] == asdict(self.design):
+            if of_run and self._begun_with(of_run).items() <= record.items():
                 self._add(record["session"], of_run, record["number"])
         elif (session := self.sessions.get(record["session"])) and record["trial"] == session.number:
             session.correct.append(record["correct"])
+
+    def _begun_with(self, of_run: Pictures) -> dict[str, Any]:
+        """Return what must be the same for a session of a run to go on."""
+        return {
+            "model": of_run.model,
+            "settings": of_run.settings,
+            "pictures": len(of_run.samples),
+            "design": asdict(self.design),
+        }
 
     def _add(self, name: str, of_run: Pictures, number: int) -> None:
         self.sessions[name] = Session(name, of_run, draw_trials(len(of_run.samples), self.design, number))
@@ -381,9 +434,7 @@ class Study:
             rng = np.random.default_rng([self.design.seed, self.count, 1])
             of_run = self.pictures[str(rng.choice([run for run in self.pictures if begun[run] == fewest]))]
             name, number = secrets.token_urlsafe(16), self.count
-            self._append(
-                "session", name, of_run, number=number, pictures=len(of_run.samples), design=asdict(self.design)
-            )
+            self._append("session", name, of_run, number=number, **self._begun_with(of_run))
             self.count += 1
             self._add(name, of_run, number)
             return name
@@ -650,9 +701,10 @@ def study(
     if not runs or names.most_common(1)[0][1] > 1:
         same = f"{names.most_common(1)[0][0]!r} is given twice" if runs else "none is given"
         raise UsageError(f"a study needs runs of different names: {same}. Example: i2i study runs/a runs/b.")
-    for path in runs:
-        Run.open(path)
+    models = {run.path.resolve().name: _checksum(run) for run in map(Run.open, runs)}
     with Server(host, port, say) as server, _opened(answers) as file:  # both fail before the pictures are made
+        for name, model in models.items():
+            file.check_model(name, model)
         pictures = []
         for path in runs:
             pictures.append(of_run := render(path, design, settings, device))
@@ -667,6 +719,11 @@ def study(
             server.serve_forever()
         with server.study.lock:  # what is being written is written
             return results(read_answers(answers), design.seed)
+
+
+def _checksum(run: Run) -> str:
+    description = read_json(run.model / "model.json")
+    return str(description.get("sha256")) if isinstance(description, dict) else ""  # of that, `render` tells
 
 
 @contextlib.contextmanager

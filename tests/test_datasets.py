@@ -26,7 +26,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from i2i import datasets, images, recipe
+from i2i import datasets, files, images, recipe
 from i2i.contracts import ImageSpec
 from i2i.errors import DataError, I2IError, ResourceError, UnsafeFileError, UsageError
 from i2i.sources.folder import Folder
@@ -475,7 +475,47 @@ def test_unknown_and_withdrawn_sets_are_refused(into: Path) -> None:
         get(into, "gone")
 
 
+@pytest.mark.parametrize("below", ["", "sub/folder"])
+def test_a_file_in_the_place_of_a_folder_is_named(server: Server, into: Path, below: str) -> None:
+    into.write_text("a file")
+    with pytest.raises(UsageError, match=rf"^{into}: is a file, and tiny needs a folder there.*--into"):
+        datasets.get("tiny", into / below, yes=True, display=Told())
+    into.unlink()
+    into.mkdir()
+    (into / "tiny").write_text("a file")
+    with pytest.raises(UsageError, match=rf"^{into / 'tiny'}: is a file"):
+        get(into)
+    assert not server.asked
+
+
 # ---- checksums and damage ----
+
+
+def test_a_call_killed_before_the_record_leaves_no_folder_without_one(
+    server: Server, into: Path, pairs: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.body = pairs
+    write = datasets.write_json
+
+    def stop(path: Path, value: object) -> None:
+        if path.name == "tiny.json":
+            raise KeyboardInterrupt
+        write(path, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(datasets, "write_json", stop)
+        with pytest.raises(KeyboardInterrupt):
+            get(into)
+    get(into)
+    assert_whole(into, pairs)
+    assert json.loads((into / "tiny.json").read_text())["sha256"] == hashlib.sha256(pairs).hexdigest()
+
+
+def test_a_damaged_record_is_named_with_the_remedy(into: Path) -> None:
+    into.mkdir()
+    (into / "tiny.json").write_text("{")
+    with pytest.raises(UnsafeFileError, match=r"tiny.json: is damaged: .*Remove it\.$"):
+        get(into)
 
 
 def test_another_file_than_the_recorded_one_is_not_unpacked(server: Server, into: Path, pairs: bytes) -> None:
@@ -659,7 +699,7 @@ def test_two_processes_do_not_write_one_file(server: Server, into: Path, pairs: 
     server.body = pairs
     into.mkdir()
     with (into / "tiny.tar.gz.part").open("ab") as file:
-        datasets._lock(file, into)
+        files.lock(file, into)
         with pytest.raises(ResourceError, match=r"tiny.tar.gz.part: another process"):
             get(into)
 

@@ -57,10 +57,10 @@ def png(*colour: int) -> bytes:
     return buffer.getvalue()
 
 
-def coloured(run: str = "one", count: int = 8) -> Pictures:
+def coloured(run: str = "one", count: int = 8, model: str = "a1", settings: tuple[str, ...] = ()) -> Pictures:
     """Pictures that tell what they are: red has the number, green says which are fake."""
     real, fake = ([png(i, green, 0) for i in range(count)] for green in (0, 255))
-    return Pictures(run, list(range(count)), real, fake)
+    return Pictures(run, model, list(settings), list(range(count)), real, fake)
 
 
 def meaning(data: bytes) -> tuple[int, bool]:
@@ -162,6 +162,7 @@ def decoded(data: bytes) -> np.ndarray:
 def test_pictures_of_a_run(trained: Path) -> None:
     made = study.render(trained, Design(practice=1, trials=1), device="cpu")
     assert made.run == trained.name
+    assert made.model == json.loads((trained / "model" / "model.json").read_text())["sha256"]
     assert len(made.samples) == 4  # as many as the study needs
     assert len(set(made.samples)) == 4
     from i2i.sources.scenes import Scenes
@@ -317,6 +318,30 @@ def test_an_answer_written_twice_counts_once() -> None:
     assert results([*first, *answered("one", [[False, True]])])["one"]["answers"] == 2
 
 
+def test_answers_of_different_designs_are_rows_of_their_own(made: Made) -> None:
+    for seconds, says in ((1.0, wrong), (5.0, right)):
+        of = made("one", "two", seconds=seconds)
+        for _ in range(2):
+            take(of, of.begin(), says)
+        of.file.close()
+    table = results(read_answers(of.file.path))
+    shares = {row: (values["participants"], values["fooled"]) for row, values in table.items()}
+    assert shares == {
+        f"{run} (seconds={seconds})": (1, fooled)
+        for run in ("one", "two")
+        for seconds, fooled in ((1.0, 100.0), (5.0, 0.0))
+    }
+
+
+def test_answers_about_different_pictures_are_rows_of_their_own(made: Made) -> None:
+    of = made()
+    for given in (coloured("two"), coloured(), coloured(model="b2"), coloured(settings=("validation.size=64",))):
+        of = Study([given], of.design, of.file)
+        of.begin()
+    names = ["two", "one (model=a1)", "one (model=b2)", "one (model=a1, --set validation.size=64)"]
+    assert list(results(read_answers(of.file.path))) == names
+
+
 # ---- the study
 
 
@@ -348,6 +373,35 @@ def test_a_restarted_server_goes_on(made: Made) -> None:
     with pytest.raises(Refused, match="ended"):
         other.session(last)
     assert results(read_answers(other.file.path))[again.session(names[0]).pictures.run]["finished"] == 1
+
+
+def test_two_studies_have_no_file_in_common(made: Made, tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    first = made()
+    with pytest.raises(ResourceError, match=r"answers.jsonl: another process is at work"):
+        made()
+    first.begin()
+    first.file.close()
+    assert made().count == 1
+    path = tmp_path / "damaged.jsonl"
+    path.write_text("{}\n")
+    with pytest.raises(UnsafeFileError) as kept:  # what cannot be read is not held either
+        AnswerFile(path)
+    with pytest.raises(UnsafeFileError):
+        AnswerFile(path)
+    assert "line 1" in str(kept.value)
+
+
+@pytest.mark.parametrize("new", [{"model": "b2"}, {"settings": ("validation.count=8",)}])
+def test_a_session_does_not_go_on_with_other_pictures(made: Made, new: dict[str, Any]) -> None:
+    first = made()
+    name = first.begin()
+    take(first, name, wrong)
+    first.file.records = read_answers(first.file.path)
+    for given, known in ((coloured(), True), (coloured(**new), False)):
+        again = Study([given], first.design, first.file)
+        assert again.count == 1
+        assert (name in again.sessions) == known
 
 
 # ---- the server
@@ -570,6 +624,14 @@ def test_an_address_that_cannot_be_had(trained: Path, tmp_path: Path, monkeypatc
     with pytest.raises(UsageError, match="none is given"):
         study.study([], answers, Design(), port=0)
     assert not answers.exists()
+
+
+def test_a_run_that_was_trained_on_is_refused(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "render", lambda *_: pytest.fail("pictures were made before the model was known"))
+    with contextlib.closing(AnswerFile(tmp_path / "answers.jsonl")) as file:
+        Study([coloured(trained.name, model="0123456789abcdef")], Design(), file).begin()
+    with pytest.raises(UsageError, match=rf"another model of '{trained.name}' \(sha256 0123456789ab, now .*--answers"):
+        study.study([trained], file.path, Design(), port=0)
 
 
 # ---- the process
