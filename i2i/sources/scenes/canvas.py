@@ -17,18 +17,17 @@ Paint = Colour | Floats
 """One RGB colour for all polygons, or n x 3; 0 ... 255, and what is beyond is cut."""
 
 OVERSAMPLING = 2  # drawn twice as large and averaged: cheaper and cleaner at seams than anti-aliased edges
-BACKDROP = 1e6  # the depth of what everything else covers
 BLACK: Colour = (0, 0, 0)
 FULL = 252  # the greatest value of `Paints.averaged`
 _FRACTION_BITS = 4
 # Oversampled pixels: the area and the breadth of a polygon that is left out, since it would mark more than it covers.
-_SMALLEST, _THINNEST = 2.0, 0.4
+_SMALLEST, _THINNEST = 3.0, 0.5
 # A call for each polygon is cheaper above that area, and where there are fewer small ones.
 _SMALL, _MANY = 400, 80
 
 
 class Shapes:
-    """Polygons; the nearer cover the farther, and of two at the same depth the later covers the earlier."""
+    """Polygons; the later cover the earlier."""
 
     def __init__(self) -> None:
         self._corners: list[Floats] = []
@@ -43,28 +42,27 @@ class Shapes:
         *,
         shade: float | Floats = 1,
         other: Paint = BLACK,
-        depth: float = BACKDROP,
     ) -> None:
         """Append n convex polygons of k corners, n x k x D; the other arguments are one for all, or n of them.
 
         colour, other: what the two pictures of a scene show there. shade: a fraction 0 ... 1 that is averaged like a
-        colour. material: 0 ... 255, never averaged. depth: how far away.
+        colour. material: 0 ... 255, never averaged.
         """
-        table = np.empty((len(corners), 9), np.float32)
-        table[:, :3], table[:, 3], table[:, 4:7], table[:, 7], table[:, 8] = colour, shade, other, material, depth
+        table = np.empty((len(corners), 8), np.float32)
+        table[:, :3], table[:, 3], table[:, 4:7], table[:, 7] = colour, shade, other, material
         sides = np.empty(len(corners), np.intp)  # `np.full` takes five times as long for so few
         sides.fill(corners.shape[1])
-        self.extend(corners.reshape(-1, corners.shape[2]), sides, table)
+        self.extend(corners.reshape(-1, corners.shape[2]).T, sides, table)
 
     def extend(self, corners: Floats, sides: Integers, table: Floats) -> None:
-        """Append P polygons: their corners one after another, how many each has, and the columns of `add`, P x 9."""
+        """Append P polygons: their corners, D x M, how many each has, and the columns of `add`, P x 8."""
         self._corners.append(corners)
         self._sides.append(sides)
         self._table.append(table)
 
     def points(self) -> Floats:
-        """Return every corner, M x D, to be projected to the picture."""
-        return np.concatenate(self._corners)
+        """Return every corner, D x M, to be projected to the picture."""
+        return np.concatenate(self._corners, axis=1)
 
     def raster(self, points: Floats, size: int) -> Paints:
         """Draw at 2 x M projected corners in picture units: (0, 0) is the upper left corner, (1, 1) the lower right."""
@@ -76,14 +74,13 @@ class Shapes:
         sides, table = np.concatenate(self._sides), np.concatenate(self._table)
         starts = np.cumsum(sides) - sides
         shown, small = _shown(fixed, starts, sides, float(scale))
-        order = shown[np.argsort(-table[:, 8].take(shown), kind="stable")]
         # Numbered in drawing order: what is drawn last at a pixel is the greatest number there.
-        index, small = np.zeros((side, side), np.uint16), small.take(order)
+        index, small = np.zeros((side, side), np.uint16), small.take(shown)
         small &= np.count_nonzero(small) >= _MANY
         for fill, which in ((_fill_each, np.flatnonzero(~small)), (_fill_all, np.flatnonzero(small))):
-            polygons = order.take(which)
+            polygons = shown.take(which)
             fill(index, fixed, starts.take(polygons), sides.take(polygons), which + 1)
-        return Paints(index, *_looks(table.take(order, axis=0)))
+        return Paints(index, *_looks(table.take(shown, axis=0)))
 
 
 def _fill_each(
@@ -110,7 +107,7 @@ def _looks(table: Floats) -> tuple[Bytes, Bytes]:
     materials[1:] = table[:, 7]
     table[:, 3] *= 255
     table[:, 7] = 255
-    looks[1:] = np.clip(table[:, :8], 0, 255)
+    looks[1:] = np.clip(table, 0, 255)
     return looks, materials
 
 
@@ -156,12 +153,6 @@ class Paints:
         sums.reshape(-1)[mixed] = quarters.sum(axis=0)
         return np.asarray(cv2.transpose(sums.view(np.uint8).reshape(-1, 8))).reshape(8, *sums.shape)
 
-    def picture(self) -> Bytes:
-        """Return the first colour of each pixel, exact where it is flat, H x W x 3."""
-        words = np.ascontiguousarray(self.looks[:, :4]).view(np.uint32)[:, 0]
-        drawn = words.take(self.index).view(np.uint8).reshape(*self.index.shape, 4)
-        return _halved(drawn)[:, :, :3]
-
     def material(self) -> Bytes:
         """Return the material at each pixel's centre, H x W."""
         return self.materials.take(self.index[1::OVERSAMPLING, 1::OVERSAMPLING])
@@ -171,9 +162,10 @@ class Paints:
         border = np.zeros(self.index.shape, np.uint8)
         border[:, 1:] = cv2.compare(self.index[:, 1:], self.index[:, :-1], cv2.CMP_NE)
         border[1:] |= cv2.compare(self.index[1:], self.index[:-1], cv2.CMP_NE)
-        return _halved(border)
+        return halved(border)
 
 
-def _halved(drawn: Bytes) -> Bytes:
+def halved(drawn: Bytes) -> Bytes:
+    """Return a picture at its size from one that is oversampled, H x W or H x W x C."""
     small = len(drawn) // OVERSAMPLING
     return np.asarray(cv2.resize(drawn, (small, small), interpolation=cv2.INTER_AREA))

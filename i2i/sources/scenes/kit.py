@@ -25,7 +25,7 @@ class Face(IntEnum):
 
 # How far away in metres a polygon is still worth drawing: farther, it is thinner than a pixel, and each costs a
 # microsecond. A piece is drawn without those whose reach ends before the place where it stands.
-DETAIL, MIDDLE, FAR, EVERYWHERE = 14.0, 23.0, 46.0, 1e9
+DETAIL, MIDDLE, FAR, EVERYWHERE = 11.0, 19.0, 38.0, 1e9
 _REACHES = (DETAIL, MIDDLE, FAR, EVERYWHERE)
 
 
@@ -34,7 +34,7 @@ class KitBuilder:
 
     def __init__(self) -> None:
         self.pieces = 0
-        self._groups: list[tuple[Floats, Integers, Floats]] = []
+        self._groups: list[tuple[Floats, Integers, Floats, Floats]] = []
 
     def reserve(self, count: int) -> Integers:
         """Return the numbers of `count` new pieces."""
@@ -57,28 +57,28 @@ class KitBuilder:
 
         share: of the light that falls on such a face. reach: DETAIL, MIDDLE, FAR or EVERYWHERE.
         """
-        columns = np.empty((len(piece), 10), np.float32)
+        columns = np.empty((len(piece), 8), np.float32)
         columns[:, :3], columns[:, 3], columns[:, 4:7], columns[:, 7] = colour, share, other, material
-        columns[:, 8], columns[:, 9] = face, reach
-        self._groups.append((np.broadcast_to(corners, (len(piece), *corners.shape[1:])), piece, columns))
+        limits = np.full((len(piece), 2), (face, reach))
+        self._groups.append((np.broadcast_to(corners, (len(piece), *corners.shape[1:])), piece, columns, limits))
 
     def build(self) -> Kit:
         """Return the kit."""
         piece = np.concatenate([group[1] for group in self._groups])
-        columns = np.concatenate([group[2] for group in self._groups])
+        face, reach = np.concatenate([group[3] for group in self._groups]).T
         sides = np.concatenate([np.full(len(group[0]), group[0].shape[1]) for group in self._groups])
         corners = np.concatenate([group[0].reshape(-1, 3) for group in self._groups])
         ends = np.cumsum(sides)
-        levels = [np.flatnonzero(columns[:, 9] >= reach) for reach in _REACHES]
+        levels = [np.flatnonzero(reach >= least) for least in _REACHES]
         polygons = [level[np.argsort(piece[level], kind="stable")] for level in levels]
         counts = np.stack([np.bincount(piece[level], minlength=self.pieces) for level in levels])
         corner_counts = np.stack([np.bincount(piece[level], sides[level], self.pieces) for level in levels])
         return Kit(
-            corners=corners,
+            corners=np.ascontiguousarray(corners.T),  # `take` would copy a mere view, whole, at each call
             first_corner=ends - sides,
             sides=sides,
-            table=np.ascontiguousarray(columns[:, :9]),  # `take` would copy a mere view, whole, at each call
-            face=columns[:, 8].astype(np.intp),
+            table=np.concatenate([group[2] for group in self._groups]),
+            face=face.astype(np.intp),
             polygons=np.concatenate(polygons),
             first=np.cumsum(counts).reshape(counts.shape) - counts,
             counts=counts,
@@ -103,26 +103,21 @@ class Kit:
     counts: Integers
     corner_counts: Integers
 
-    def place(
-        self, shapes: Shapes, piece: Integers, x: Floats, z: Floats, depth: Floats, tint: Floats, light: Floats
-    ) -> None:
-        """Draw n pieces at (x, 0, z), those at the left (x < 0) mirrored.
+    def place(self, shapes: Shapes, piece: Integers, x: Floats, z: Floats, tint: Floats, light: Floats) -> None:
+        """Draw n pieces at (x, 0, z), those at the left (x < 0) mirrored; the later cover the earlier.
 
-        depth: n, decides what covers what. tint: n x 3, factors of the colours. light: 2 x 6, what falls on each Face
-        of pieces at the left and at the right.
+        tint: n x 3, factors of the colours. light: 2 x 6, what falls on each Face of pieces at the left and at the
+        right.
         """
         right = x > 0
         piece = np.searchsorted(_REACHES, z) * self.counts.shape[1] + piece
         counts, count = self.counts.take(piece), self.corner_counts.take(piece)
         polygon = self.polygons.take(runs(self.first.take(piece), counts))
         sides, table = self.sides.take(polygon), self.table.take(polygon, axis=0)
-        factors = np.ones((len(piece), table.shape[1]), np.float32)
-        factors[:, :3] = tint
-        table *= factors.repeat(counts, axis=0)
+        table[:, :3] *= tint.repeat(counts, axis=0)
         table[:, 3] *= light.take(self.face.take(polygon) + (right * light.shape[1]).repeat(counts))
-        table[:, 8] = depth.repeat(counts)
-        corners = self.corners.take(runs(self.first_corner.take(polygon), sides), axis=0)
-        corners[:, 0] *= np.where(right, np.float32(1), np.float32(-1)).repeat(count)
-        corners[:, 0] += x.repeat(count)
-        corners[:, 2] += z.repeat(count)
+        corners = self.corners.take(runs(self.first_corner.take(polygon), sides), axis=1)
+        corners[0] *= np.where(right, np.float32(1), np.float32(-1)).repeat(count)
+        corners[0] += x.repeat(count)
+        corners[2] += z.repeat(count)
         shapes.extend(corners, sides, table)

@@ -73,9 +73,12 @@ WARMTH_OF = by_byte([14, 92, 104, 84, 88, 78, 46, 74, 96, 84, 88, 66, 80, 150, 2
 CONTRAST_OF = by_byte([_PROPERTIES[material][2] / 64 for material in Material], np.float32)
 # Walls and ground lie where the empty street says they do; the sun's shadow is worked out for them pixel by pixel.
 FIXED = by_byte(
-    [Material.PLASTER <= material <= Material.PAVEMENT and material != Material.DISTANT for material in Material],
-    np.float32,
+    [
+        255 * (Material.PLASTER <= material <= Material.PAVEMENT and material != Material.DISTANT)
+        for material in Material
+    ],
+    np.uint8,
 )
-GROUND = by_byte([material in _GROUND for material in Material], np.float32)
+GROUND = by_byte([255 * (material in _GROUND) for material in Material], np.uint8)
 PAVED = by_byte([material in (Material.ROAD, Material.MARKING) for material in Material], np.float32)
 COLOURS_OF = [by_byte(channel, np.uint8) for channel in zip(*PALETTE, strict=True)]

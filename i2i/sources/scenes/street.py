@@ -25,7 +25,6 @@ _LIGHTS_END, _SHADOWS_END = 60.0, 45.0  # metres; farther, neither is seen
 _SIDE_STREET = 7.5
 _BUILDINGS = 384
 _ROW = 13  # buildings on either side of the side street: enough to fill the longest stretch
-_BEHIND = 1000.0  # added to the depth of buildings: they are behind all that stands on the street
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,10 @@ class View:
     horizon: float
 
     def project(self, points: Floats) -> Floats:
-        """Return M x 3 metres as 2 x M in picture units (x right, y down, 0 ... 1)."""
-        x, y, z = points.T
+        """Return 3 x M metres as 2 x M in picture units (x right, y down, 0 ... 1)."""
+        x, y, z = points
         scale = np.float32(self.focal) / np.maximum(z, np.float32(NEAREST))
-        projected = np.empty((2, len(points)), np.float32)
+        projected = np.empty((2, points.shape[1]), np.float32)
         np.add(x * scale, np.float32(self.vanish), out=projected[0])
         np.add((np.float32(self.eye) - y) * scale, np.float32(self.horizon), out=projected[1])
         return projected
@@ -153,11 +152,13 @@ def draw_street(rng: np.random.Generator) -> Street:
     placed = skyline, rows, lamps, trees, people, cars
     piece = np.array([number for group in placed for number in group[0]])
     x, z = np.array([[place for group in placed for place in group[axis]] for axis in (1, 2)], np.float32)
-    depth = z.copy()
-    depth[: len(rows[0]) + 1] += _BEHIND
-    depth[0] += END
+    # The far before the near: the skyline, then the buildings, then what stands on the street.
+    depth, behind = -z, len(rows[0]) + 1
+    depth[:behind] -= 2 * END
+    depth[0] -= END
+    order = depth.argsort(kind="stable")
     tint = 0.93 + np.float32(0.14) * rng.random((len(piece), 3), np.float32)
-    parts.kit.place(shapes, piece, x, z, depth, tint, light)
+    parts.kit.place(shapes, piece[order], x[order], z[order], tint[order], light)
     shadows = _shadows(sun, lamps, trees, people, cars)
     lights = _lights(lamps, cars, kinds, rows, parts)
     phase = int(64 * rng.random()), int(64 * rng.random())

@@ -171,15 +171,14 @@ class StreetFrame:
         for plane, image in zip(picture[:, first:], cv2.split(mirrored), strict=True):
             plane += (image - _HALF * plane) * wet
 
-    def sunlit(self) -> Floats:
-        """The share of each pixel that the sun reaches, 0 ... 1, H x W: the houses' and the things' shadows."""
+    def sunlit(self) -> Bytes:
+        """The share of each pixel that the sun reaches, 255 is all of it, H x W: houses and things cast shadows."""
         roofs = cv2.resize(self._roof_shadows(), (self.size, self.size))
-        roofs *= cv2.LUT(self.material, FIXED)
-        ground = cv2.LUT(self.material, GROUND)
-        ground *= self._cast_shadows()
-        return np.asarray(1 - np.maximum(roofs, ground, out=ground))
+        dark = cv2.bitwise_and(roofs, cv2.LUT(self.material, FIXED))
+        ground = cv2.bitwise_and(self._cast_shadows(), cv2.LUT(self.material, GROUND))
+        return np.asarray(cv2.bitwise_not(cv2.max(dark, ground)))
 
-    def _roof_shadows(self) -> Floats:
+    def _roof_shadows(self) -> Bytes:
         """Where the shadow of the row of houses towards the sun falls, worked out at half the size."""
         x, y, z = self.place[:, ::2, ::2]
         toward, up, ahead = self.street.sun
@@ -188,18 +187,18 @@ class StreetFrame:
         travel = (np.float32(self.street.layout.wall[side]) - x) * np.float32(1 / toward)
         hit = ((z + travel * np.float32(ahead)) * np.float32(1 / ROOFLINE_STEP)).astype(np.int32)
         above = y + travel * np.float32(up) - self.street.roofline[side].take(hit, mode="clip")
-        return np.asarray(np.clip(_HALF - 2 * above, 0, 1))
+        return np.asarray(np.clip(127 - 510 * above, 0, 255), np.uint8)
 
-    def _cast_shadows(self) -> Floats:
+    def _cast_shadows(self) -> Bytes:
         mask = np.zeros((self.size, self.size), np.uint8)
-        corners = np.concatenate([outlines.reshape(-1, 3) for outlines in self.street.shadows])
-        pixels = (self.street.view.project(corners).T * np.float32(16 * self.size)).astype(np.int32)
+        corners = np.concatenate([outlines.reshape(-1, 3).T for outlines in self.street.shadows], axis=1)
+        pixels = (self.street.view.project(corners).T * np.float32(16 * self.size)).astype(np.int32, order="C")
         first = 0
         for count, sides, _ in (outlines.shape for outlines in self.street.shadows):
             for start in range(first, first + count * sides, sides):
                 cv2.fillConvexPoly(mask, pixels[start : start + sides], 255, cv2.LINE_8, 4)
             first += count * sides
-        return np.asarray(cv2.blur(mask, (3, 3)) * np.float32(1 / 255), np.float32)
+        return np.asarray(cv2.blur(mask, (3, 3)))
 
 
 def day(frame: StreetFrame) -> Bytes:
@@ -209,8 +208,8 @@ def day(frame: StreetFrame) -> Bytes:
     direct = weather.sun[0] / FULL, weather.sun[1] / FULL, weather.sun[2] / FULL
     light = np.empty((2, frame.size, frame.size), np.float32)
     clear = np.exp(frame.place[2] * np.float32(-1 / weather.haze), out=light[1])
-    np.multiply(frame.sunlit(), clear, out=light[0])
-    light[0] *= frame.paints.averaged[3]
+    shine = cv2.multiply(frame.sunlit(), frame.paints.averaged[3], scale=1 / 255)
+    np.multiply(shine, clear, out=light[0])
     picture = _blend((direct, (0.64 + cloudy, 0.67 + cloudy, 0.72 + cloudy)), light)
     picture *= frame.painted
     sky, covered = frame.sky
@@ -274,7 +273,7 @@ def _glow(frame: StreetFrame) -> Floats:
         small = cv2.resize(plane, (side, side), interpolation=cv2.INTER_AREA)
         cv2.GaussianBlur(small.astype(np.float32), (0, 0), side / 20, dst=out)
     lamps = frame.street.lights[frame.street.lights[:, 7] > 0]
-    x, y = frame.street.view.project(lamps[:, :3])
+    x, y = frame.street.view.project(lamps[:, :3].T)
     grid = (np.arange(side, dtype=np.float32) + _HALF) / side
     reach = 1 / (np.float32(0.36 * frame.street.view.focal) / lamps[:, 2:3] + np.float32(0.006))
     across, down = ((grid - x[:, None]) * reach) ** 2, ((grid - y[:, None]) * reach) ** 2 + 1
@@ -294,9 +293,8 @@ def _enlarged(planes: Floats, size: int) -> Floats:
 def thermal(frame: StreetFrame) -> Bytes:
     """Return what a camera of heat sees by day, 1 x H x W: people, cars and sunlit ground are bright, the sky dark."""
     picture = np.asarray(cv2.LUT(frame.material, WARMTH_OF), np.float32)
-    sunlit = frame.sunlit()
-    sunlit *= cv2.LUT(frame.material, FIXED)
-    picture += np.float32(10 + 30 * frame.street.weather.sunlight) * sunlit
+    sunlit = cv2.bitwise_and(frame.sunlit(), cv2.LUT(frame.material, FIXED))
+    picture += np.float32((10 + 30 * frame.street.weather.sunlight) / 255) * sunlit
     picture *= _HALF + _HALF * frame.relief
     picture += np.float32(0.08) * frame.paints.averaged[4:7].sum(axis=0)
     rows = len(frame.above)

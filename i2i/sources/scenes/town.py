@@ -15,6 +15,7 @@ from i2i.sources.scenes.textures import Floats
 from i2i.sources.scenes.things import CARS
 
 ROWS, COLUMNS = 5, 4  # of blocks: enough to fill the widest picture at any angle
+EDGE = 150.0  # metres from the middle: beyond any corner of the widest picture
 ROOFS = palette((168, 92, 68), (146, 78, 62), (120, 84, 70), (96, 92, 94), (182, 118, 86))
 FLAT_ROOFS = palette((190, 188, 182), (150, 150, 152), (120, 116, 114), (208, 204, 196), (134, 150, 160))
 GRASS: Colour = (104, 128, 70)
@@ -67,21 +68,22 @@ USES = np.cumsum([(0.62, 0.18, 0.04, 0.12, 0.04), (0.2, 0.42, 0.2, 0.12, 0.06), 
 class Town:
     """Everything that the pictures of one town are made from.
 
-    photo, plan: the same town as it looks and as a map draws it, in metres along its streets. turn: the streets'
-    angle. extent: the picture's side in metres. shadows: what lies in the shadow of buildings and trees.
+    photo, plan: the same town as it looks and as a map draws it, in metres along its streets. The map is sheets, the
+    later over the earlier, each n x k x 2 of one colour, whose polygons do not overlap. turn: the streets' angle.
+    extent: the picture's side in metres. shadows: what lies in the shadow of buildings and trees.
     """
 
     photo: Shapes
-    plan: Shapes
+    plan: list[tuple[Floats, Colour]]
     shadows: list[Floats]
     turn: float
     extent: float
     phase: tuple[int, int]
 
     def project(self, points: Floats) -> Floats:
-        """Return M x 2 metres as 2 x M in picture units (x right, y down, 0 ... 1)."""
+        """Return 2 x M metres as 2 x M in picture units (x right, y down, 0 ... 1)."""
         cosine, sine = np.cos(self.turn) / self.extent, np.sin(self.turn) / self.extent
-        turned = np.array([[cosine, -sine], [sine, cosine]], np.float32) @ points.T
+        turned = np.array([[cosine, -sine], [sine, cosine]], np.float32) @ points
         turned += np.float32(0.5)
         return np.asarray(turned)
 
@@ -115,7 +117,8 @@ class _Sketch:
 
     def __init__(self, rng: np.random.Generator):
         self.rng = rng
-        self.photo, self.plan = Shapes(), Shapes()
+        self.photo = Shapes()
+        self.plan: list[tuple[Floats, Colour]] = []
         self.boxes: list[Floats] = []
         self.cars: list[Floats] = []
         self.crowns: list[Floats] = []
@@ -134,7 +137,7 @@ class _Sketch:
         """Add level ground to the photo, and to the map unless that does not show it."""
         self.photo.add(corners, colour, surface)
         if drawn is not None:
-            self.plan.add(corners, drawn, surface)
+            self.plan.append((corners, drawn))
 
     def footprint(self, x0: Floats, x1: Floats, y0: Floats, y1: Floats, height: Floats) -> None:
         """Note buildings, for their shadows and for the map."""
@@ -157,8 +160,8 @@ def draw_town(rng: np.random.Generator) -> Town:
     x, y = _streets(rng, straight)
     river = int(rng.random() * ROWS) if rng.random() < 0.5 else -1
     blocks = _blocks(sketch, x, y, river)
-    low, high = np.full(1, -400.0), np.full(1, 400.0)
-    sketch.ground(rectangles(low, high, low, high), GRASS, Surface.GRASS, MAP_GROUND)
+    low, high = np.full(1, -EDGE), np.full(1, EDGE)
+    sketch.ground(rectangles(low, high, low, high), GRASS, Surface.GRASS, None)
     _lots(sketch, blocks)
     if river >= 0:
         _river(sketch, y[river], y[river + 1])
@@ -168,18 +171,20 @@ def draw_town(rng: np.random.Generator) -> Town:
         if len(used.use):
             build(sketch, used)
     if sketch.boxes:
-        _map_buildings(sketch.plan, np.concatenate(sketch.boxes, axis=1))
+        _map_buildings(sketch, np.concatenate(sketch.boxes, axis=1))
     _cars(sketch, roads)
     _trees(sketch, blocks, roads)
     phase = int(64 * rng.random()), int(64 * rng.random())
     return Town(sketch.photo, sketch.plan, sketch.shadows(), sketch.turn, sketch.extent, phase)
 
 
-def _map_buildings(plan: Shapes, boxes: Floats) -> None:
+def _map_buildings(sketch: _Sketch, boxes: Floats) -> None:
     x0, x1, y0, y1, _ = boxes
-    edge = np.float32(0.7)
-    plan.add(rectangles(x0 - edge, x1 + edge, y0 - edge, y1 + edge), MAP_OUTLINE, Surface.ROOF)
-    plan.add(rectangles(x0 + edge, x1 - edge, y0 + edge, y1 - edge), MAP_BUILDING, Surface.ROOF)
+    seen = sketch.seen((x0 + x1) / 2, (y0 + y1) / 2, np.hypot(x1 - x0, y1 - y0) / 2)
+    x0, x1, y0, y1 = boxes[:4, seen]
+    edge = np.float32(0.9)
+    sketch.plan.append((rectangles(x0, x1, y0, y1), MAP_OUTLINE))
+    sketch.plan.append((rectangles(x0 + edge, x1 - edge, y0 + edge, y1 - edge), MAP_BUILDING))
 
 
 def _streets(rng: np.random.Generator, straight: bool) -> tuple[Floats, Floats]:
@@ -208,20 +213,20 @@ def _blocks(sketch: _Sketch, x: Floats, y: Floats, river: int) -> Blocks:
 LOTS = np.array([Surface.GRASS, Surface.GRASS, Surface.PAVING, Surface.GRASS, Surface.ASPHALT])
 LOT_COLOURS = palette((110, 134, 74), (116, 128, 82), (150, 146, 140), (92, 132, 62), (132, 132, 132))
 TREES = np.array([5, 3, 0, 22, 0])
-LOT_MAP_COLOURS = palette(MAP_GROUND, MAP_GROUND, MAP_CITY, MAP_PARK, MAP_CITY)
 
 
 def _lots(sketch: _Sketch, blocks: Blocks) -> None:
     """Draw the ground of the blocks: gardens, courts and car parks, parks with paths and ponds."""
     corners = rectangles(blocks.x0, blocks.x1, blocks.y0, blocks.y1)
     sketch.photo.add(corners, tinted(sketch.rng, LOT_COLOURS[blocks.use], 5), LOTS[blocks.use])
-    sketch.plan.add(corners, LOT_MAP_COLOURS[blocks.use], Surface.GRASS)
+    sketch.plan.append((corners[(blocks.use == Use.CITY) | (blocks.use == Use.HALL)], MAP_CITY))
+    sketch.plan.append((corners[blocks.use == Use.PARK], MAP_PARK))
     park = blocks.used(Use.PARK)
     if not len(park.use):
         return
     x, y, ring = (park.x0 + park.x1) / 2, (park.y0 + park.y1) / 2, np.float32(1.3)
-    paths = rectangles(park.x0, park.x1, y - ring, y + ring), rectangles(x - ring, x + ring, park.y0, park.y1)
-    sketch.ground(np.concatenate(paths), SAND, Surface.PAVING, MAP_PATH)
+    for path in (park.x0, park.x1, y - ring, y + ring), (x - ring, x + ring, park.y0, park.y1):
+        sketch.ground(rectangles(*path), SAND, Surface.PAVING, MAP_PATH)
     chance = sketch.rng.random((len(x), 3), np.float32)
     size = np.stack([park.x1 - park.x0, park.y1 - park.y0], axis=1) * (0.18 + 0.12 * chance[:, :2])
     ragged = 0.85 + 0.3 * sketch.rng.random((len(x), len(_RING), 1), np.float32)
@@ -233,8 +238,8 @@ def _lots(sketch: _Sketch, blocks: Blocks) -> None:
 
 def _river(sketch: _Sketch, y0: float, y1: float) -> None:
     """Draw a river in a row without blocks, its banks a park."""
-    x = np.arange(-400, 400, 25, dtype=np.float32)
-    wave = np.sin(np.arange(33) * between(sketch.rng, 0.3, 0.6) + between(sketch.rng, 0, 6)).astype(np.float32)
+    x = np.arange(-EDGE, EDGE, 25, dtype=np.float32)
+    wave = np.sin(np.arange(len(x) + 1) * between(sketch.rng, 0.3, 0.6) + between(sketch.rng, 0, 6)).astype(np.float32)
     low, high = y0 + 12 + 3 * wave, y1 - 12 + 3 * wave
     sketch.ground(rectangles(x, x + 25, 0 * x + y0, 0 * x + y1), (98, 130, 66), Surface.GRASS, MAP_PARK)
     for edge, colour, drawn in ((1.6, (150, 142, 120), None), (0.0, WATER, MAP_WATER)):
@@ -250,16 +255,20 @@ def _roads(sketch: _Sketch, x: Floats, y: Floats, river: int, straight: bool) ->
     there = rng.random(x.shape) < np.where(np.arange(ROWS) == river, 0.4, 1.0)[:, None]
     row, column = np.nonzero(there)
     middle = COLUMNS // 2 + 1
+    near = sketch.seen(x[row, column], (y[row] + y[row + 1]) / 2, (y[row + 1] - y[row]) / 2 + 9)
+    row, column = row[near], column[near]
     half = np.where((column == middle) & avenues[1], np.float32(6.0), np.float32(3.6))
     upright = np.stack([x[row, column] - half, x[row, column] + half, y[row], y[row + 1], half, half > 4], axis=1)
     half = np.where((np.arange(ROWS + 1) == ROWS // 2) & avenues[0], np.float32(6.5), np.float32(3.6))
-    level = np.stack([0 * y - 400, 0 * y + 400, y - half, y + half, half, half > 4], axis=1)
+    level = np.stack([0 * y - EDGE, 0 * y + EDGE, y - half, y + half, half, half > 4], axis=1)
     roads = np.concatenate([upright, level]).astype(np.float32)
     wide, avenue = roads[:, 4], roads[:, 5] > 0
     for edge, colour, surface in ((2.6, PAVING, Surface.PAVING), (0.0, ASPHALT, Surface.ASPHALT)):
         sketch.photo.add(rectangles(*_widened(roads, edge)), colour, surface)
+    level = np.arange(len(roads)) >= len(upright)
     for edge, which, drawn in ((0.9, wide > 0, MAP_CASING), (0, ~avenue, MAP_ROAD), (0, avenue, MAP_AVENUE)):
-        sketch.plan.add(rectangles(*_widened(roads[which], edge)), drawn, Surface.ASPHALT)
+        for way in (which & ~level, which & level):
+            sketch.plan.append((rectangles(*_widened(roads[way], edge)), drawn))
     _markings(sketch, roads[avenue])
     return roads
 
@@ -270,9 +279,9 @@ def _widened(roads: Floats, edge: float) -> Floats:
 
 
 def _markings(sketch: _Sketch, avenues: Floats) -> None:
-    owner, dash = np.nonzero(np.ones((len(avenues), 60), bool))
+    owner, dash = np.nonzero(np.ones((len(avenues), 36), bool))
     level = avenues[owner, 1] - avenues[owner, 0] > 100
-    start = np.where(level, np.float32(-240), avenues[owner, 2]) + dash * np.float32(8)
+    start = np.where(level, np.float32(-144), avenues[owner, 2]) + dash * np.float32(8)
     middle_x, middle_y = avenues[owner, :2].mean(axis=1), avenues[owner, 2:4].mean(axis=1)
     thin = np.float32(0.35)
     x0, x1 = np.where(level, start, middle_x - thin), np.where(level, start + 4, middle_x + thin)
@@ -307,7 +316,7 @@ def _houses(sketch: _Sketch, blocks: Blocks) -> None:
     lot = ((blocks.x1 - blocks.x0) / count)[owner]
     x = blocks.x0[owner] + lot * (place + 0.4 + 0.2 * chance[0])
     deep, wide = 4.0 + 1.2 * chance[1], 4.6 + 1.8 * chance[2]
-    back = 4 + 3 * chance[3] + deep
+    back = np.minimum(4 + 3 * chance[3] + deep, (blocks.y1 - blocks.y0)[owner] / 2 - deep)
     y = np.where(row == 0, blocks.y0[owner] + back, blocks.y1[owner] - back)
     street = np.where(row == 0, blocks.y0[owner], blocks.y1[owner])
     drive = x + wide * np.float32(0.6)
