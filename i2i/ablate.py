@@ -20,12 +20,11 @@ import numpy as np
 from i2i import build, images, recipe, train
 from i2i.build import Part, Problem
 from i2i.chart import bars, curves
-from i2i.checkpoint import Run, load_model, slug
-from i2i.compose import compose, make_samples, rebuild, rehearse
+from i2i.checkpoint import Run, read_description, slug
+from i2i.compose import compose, rehearse
 from i2i.contracts import Count, Natural
-from i2i.engine import pick_device, pick_precision
 from i2i.errors import DivergedError, I2IError, Interrupted, UsageError, nearest
-from i2i.evaluate import judged_by, measured, sample_row, values_of
+from i2i.evaluate import HeldOut, judged_by, measured, values_of
 from i2i.files import read_json, write_json, writing
 from i2i.recipe import Recipe
 from i2i.train import Display
@@ -277,8 +276,8 @@ class _Work:
         run = Run.open(self.place(name, seed))
         metrics = [*plan.metrics, *judge]
         wanted = {
-            "model": _checksum(run.path),
-            "scorer": _checksum(self.folder / "scorer") if judge else None,
+            "model": read_description(run.model)["sha256"],
+            "scorer": read_description(self.folder / "scorer" / "model")["sha256"] if judge else None,
             "metrics": json.loads(json.dumps([build.describe("metrics", part) for part in metrics], default=str)),
         }
         kept = run.path / "measures.json"
@@ -286,11 +285,7 @@ class _Work:
             found = read_json(kept)
             if found["of"] == wanted:
                 return Measures(found["values"], found["histograms"])
-        assert plan.validation is not None
-        where = pick_device(self.device)
-        task, method = rebuild(*load_model(run.model))
-        precision = pick_precision(plan.train.precision, where)
-        fed = measured(task, method.to(where), make_samples(plan.validation, task), metrics, where, precision)
+        fed = measured(HeldOut.of(run, plan, self.device), metrics)
         problems: list[str] = []
         values = values_of(fed, problems)
         for problem in dict.fromkeys(problems):
@@ -301,10 +296,6 @@ class _Work:
         histograms = {key: tuple(part.tolist() for part in parts) for one in drawn for key, parts in one.items()}
         write_json(kept, {"of": wanted, "values": values, "histograms": histograms})
         return Measures(values, histograms)
-
-
-def _checksum(run: Path) -> str:
-    return str(read_json(run / "model" / "model.json")["sha256"])
 
 
 def _rows(ablation: Ablation, measured: Mapping[str, Sequence[Mapping[str, Mapping[str, float]]]]) -> list[Row]:
@@ -405,15 +396,11 @@ def _text(path: Path, text: str) -> None:
 
 def _grid(path: Path, firsts: Mapping[str, tuple[Recipe, Path]], rows: int, device: str) -> None:
     """Write the variants side by side on the same held-out pictures: input, each variant, truth."""
-    where = pick_device(device)
     sheet: list[list[np.ndarray]] = []
     for plan, place in firsts.values():
-        task, method = rebuild(*load_model(Run(place).model))
-        assert plan.validation is not None
-        samples = make_samples(plan.validation, task)
-        precision = pick_precision(plan.train.precision, where)
-        for index in range(min(rows, len(samples))):
-            given, made, truth = sample_row(task, method.to(where), samples, index, where, precision)
+        held_out = HeldOut.of(Run(place), plan, device)
+        for index in range(min(rows, len(held_out.samples))):
+            given, made, truth = held_out.row(index)
             if index == len(sheet):
                 sheet.append([given, truth])
             sheet[index].insert(-1, made)

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from i2i.errors import DataError, ResourceError, UnsafeFileError, UsageError, nearest
 from i2i.files import read_json, write_json, writing
+from i2i.recipe import Recipe, parse
 
 MODEL_FORMAT = 1
 KEEP_STATES = 2
@@ -137,6 +138,10 @@ class Run:
         """Return the `--set` values that the run was started with."""
         return list(read_json(self.path / "resolved.json")["overrides"])
 
+    def plan(self, settings: Sequence[str] = ()) -> Recipe:
+        """Return the recipe as the run was started with it, and further `--set` values after those."""
+        return parse(self.recipe, self.recipe.read_bytes(), [*self.overrides(), *settings])
+
     def save_state(self, step: int, tensors: Mapping[str, Tensor]) -> None:
         """Write the training state of a step; the two last are kept."""
         name = f"{step:09d}.safetensors"
@@ -199,12 +204,18 @@ def save_model(folder: Path, description: Mapping[str, Any], generator: Mapping[
     write_json(folder / "model.json", {"format": MODEL_FORMAT, **description, "sha256": digest})
 
 
-def load_model(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return (description, the generator's weights) of a model folder, the checksum verified."""
+def read_description(folder: Path) -> dict[str, Any]:
+    """Return what a model folder's model.json says, `sha256` of the weights included."""
     description = read_json(folder / "model.json")
     if not isinstance(description, dict) or description.get("format") != MODEL_FORMAT:
         raise UnsafeFileError(f"{folder / 'model.json'}: is not a model description of format {MODEL_FORMAT}.")
-    return description, _read_tensors(folder / "model.safetensors", description.get("sha256"))
+    return {"sha256": None, **description}
+
+
+def load_model(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return (description, the generator's weights) of a model folder, the checksum verified."""
+    description = read_description(folder)
+    return description, _read_tensors(folder / "model.safetensors", description["sha256"])
 
 
 def newest_run(root: Path) -> Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -208,9 +209,7 @@ def ablate(
         _print_json({"rows": rows, "failed": done.failed})
     else:
         head, lines = verb.table(done.rows)
-        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-        for line in [head, *lines]:
-            typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        _print_table([head, *lines])
         typer.echo(f"written: {done.folder / 'table.md'}, table.csv, plot.svg, grid.png")
     if done.failed:
         raise SomeFailed("\n".join(f"{name}: {reason}" for name, reason in done.failed.items()))
@@ -280,10 +279,7 @@ def plugins(
     if as_json:
         _print_json({"parts": [vars(row) for row in rows], "problems": found.problems})
         return
-    table = [(p.kind, p.name, f"{p.package} {p.version}", p.target) for p in rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    _print_table([(p.kind, p.name, f"{p.package} {p.version}", p.target) for p in rows])
     for problem in found.problems:
         typer.echo(f"problem: {problem}", err=True)
 
@@ -321,6 +317,12 @@ def data_get(
 
     with datasets.Display(_console()) as display:
         datasets.get(name, into, yes=yes, display=display)
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _print_json(value: object) -> None:

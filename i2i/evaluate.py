@@ -3,78 +3,94 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from i2i import build, images, recipe
+from i2i import build, images
 from i2i.build import Part
 from i2i.checkpoint import Run, load_model
 from i2i.compose import make, make_samples, rebuild, shown, translate_held_out
-from i2i.contracts import Images, ImageSpec, Metric, Sample, Task
+from i2i.contracts import Batch, Images, ImageSpec, Metric, Sample, Task
 from i2i.data import Samples, fixed, mix, together
 from i2i.engine import pick_device, pick_precision
 from i2i.errors import DataError, I2IError, UsageError
+from i2i.recipe import Recipe
 
 BATCH = 8
 
-
-def groups(samples: Samples, device: torch.device, limit: int | None = None) -> Iterator[tuple[int, Images]]:
-    """Yield held-out pictures in batches of equal size, each with the index of its first.
-
-    Each sample is prepared with a seed that never changes.
-    """
-    pending: list[Sample] = []
-    first = 0
-    for index in range(min(len(samples), limit or len(samples))):
-        sample = samples[index, mix(0, index)]
-        if isinstance(sample, I2IError):
-            raise sample
-        other = pending and any(sample[name].shape != pending[0][name].shape for name in sample)
-        if other or len(pending) == BATCH:
-            yield first, together(samples, [*pending], device)
-            pending, first = [], index
-        pending.append(sample)
-    if pending:
-        yield first, together(samples, [*pending], device)
+Translated = tuple[Images, Batch, Tensor]
+"""Pictures with what the task made of them, the batch, and the translations."""
 
 
-def evaluate(
-    task: Task,
-    method: nn.Module,
-    samples: Samples,
-    metrics: Sequence[Part],
-    device: torch.device,
-    precision: torch.dtype = torch.float32,
-    limit: int | None = None,
-) -> dict[str, dict[str, float]]:
-    """Return {metric: {"translated": value, "input": value}} over the held-out samples.
+@dataclass(frozen=True)
+class HeldOut:
+    """A method before the held-out pictures of its task; each is prepared with a seed that never changes."""
 
-    "input" measures the untranslated input against the truth, where both are pictures: what doing nothing would score.
-    A metric may ask for "truth" in its place, or for both: the real pictures measured like the translations.
-    """
-    return values_of(measured(task, method, samples, metrics, device, precision, limit))
+    task: Task
+    method: nn.Module
+    samples: Samples
+    device: torch.device
+    precision: torch.dtype = torch.float32
+
+    @classmethod
+    def of(cls, run: Run, plan: Recipe, device: str) -> HeldOut:
+        """Put a run's model before the `[validation]` of a recipe; UsageError where it has none."""
+        if plan.validation is None:
+            raise UsageError(f"{run.recipe}: has no [validation], so that no picture is held out; give one with --set.")
+        where = pick_device(device)
+        task, method = rebuild(*load_model(run.model))
+        samples = make_samples(plan.validation, task)
+        return cls(task, method.to(where), samples, where, pick_precision(plan.train.precision, where))
+
+    def translated(self, index: int) -> Translated:
+        """Translate one sample."""
+        return self._translated(fixed(self.samples, [index], self.device), index)
+
+    def all_translated(self) -> Iterator[Translated]:
+        """Translate all samples, in batches of equal size."""
+        pending: list[Sample] = []
+        first = 0
+        for index in range(len(self.samples)):
+            sample = self.samples[index, mix(0, index)]
+            if isinstance(sample, I2IError):
+                raise sample
+            other = pending and any(sample[name].shape != pending[0][name].shape for name in sample)
+            if other or len(pending) == BATCH:
+                yield self._translated(together(self.samples, [*pending], self.device), first)
+                pending, first = [], index
+            pending.append(sample)
+        if pending:
+            yield self._translated(together(self.samples, [*pending], self.device), first)
+
+    def _translated(self, given: Images, first: int) -> Translated:
+        return translate_held_out(self.task, self.method, given, self.precision, first)
+
+    def row(self, index: int) -> list[np.ndarray]:
+        """Return input, output and truth of one sample as pictures H × W × 3, uint8."""
+        pictures, batch, fake = self.translated(index)
+        palette = getattr(self.task, "palette", None)
+        three = (shown(self.task, pictures, batch.a), fake, pictures[self.task.target])
+        return [in_colour(picture[0], palette) for picture in three]
 
 
 Measured = tuple[str, str, Metric]
 """A metric's name, the column of the table that it fills, and the metric, fed."""
 
 
-def measured(
-    task: Task,
-    method: nn.Module,
-    samples: Samples,
-    metrics: Sequence[Part],
-    device: torch.device,
-    precision: torch.dtype = torch.float32,
-    limit: int | None = None,
-) -> list[Measured]:
-    """Show the held-out samples and their translations to the metrics; return these, each once a column."""
+def measured(held_out: HeldOut, metrics: Sequence[Part]) -> list[Measured]:
+    """Show the held-out samples and their translations to the metrics; return these, each once a column.
+
+    "translated" measures the translations; "input" the untranslated input against the truth, where both are pictures:
+    what doing nothing would score. A metric may ask for "truth" in its place, or for both: the real pictures measured
+    like the translations.
+    """
+    task = held_out.task
     measures = [(name, column, make(part)) for part in metrics for name, column in _columns(part, task)]
-    for first, given in groups(samples, device, limit) if measures else ():
-        pictures, batch, fake = translate_held_out(task, method, given, precision, first)
+    for pictures, batch, fake in held_out.all_translated() if measures else ():
         real = pictures[task.target]
         candidates = {"translated": fake, "truth": real}
         if any(column == "input" for _, column, _ in measures):
@@ -85,7 +101,7 @@ def measured(
 
 
 def values_of(measures: Sequence[Measured], problems: list[str] | None = None) -> dict[str, dict[str, float]]:
-    """Return what metrics have come to, by metric and column.
+    """Return what metrics have come to: {metric: {column: value}}.
 
     problems: takes up why a metric has no value (too few pictures, say), so that the others are not lost for it.
     """
@@ -147,36 +163,17 @@ def evaluate_run(
     input, output and truth of the first `rows` held-out samples.
     """
     run = Run.open(path)
-    plan = recipe.parse(run.recipe, run.recipe.read_bytes(), [*run.overrides(), *overrides])
+    plan = run.plan(overrides)
     metrics = [*plan.metrics, *([judged_by(scorer)] if scorer else [])]
     if sheet and sheet.exists():
         raise UsageError(f"--sheet {sheet}: exists already; give another name.")
-    if plan.validation is None or not (metrics or sheet):
-        missing = "metrics" if plan.validation else "[validation]"
-        raise UsageError(f"{run.recipe}: has no {missing}; give some with --set, such as --set 'metrics=[\"psnr\"]'.")
-    where = pick_device(device)
-    precision = pick_precision(plan.train.precision, where)
-    task, method = rebuild(*load_model(run.model))
-    method, samples = method.to(where), make_samples(plan.validation, task)
+    if not (metrics or sheet):
+        raise UsageError(f"{run.recipe}: has no metrics; give some with --set, such as --set 'metrics=[\"psnr\"]'.")
+    held_out = HeldOut.of(run, plan, device)
     if sheet:
-        pictures = [sample_row(task, method, samples, i, where, precision) for i in range(min(rows, len(samples)))]
+        pictures = [held_out.row(index) for index in range(min(rows, len(held_out.samples)))]
         images.write(sheet, images.contact_sheet(pictures, titles=["input", "output", "truth"]))
-    return evaluate(task, method, samples, metrics, where, precision)
-
-
-def sample_row(
-    task: Task,
-    method: torch.nn.Module,
-    samples: Samples,
-    index: int,
-    device: torch.device,
-    precision: torch.dtype,
-) -> list[np.ndarray]:
-    """Return input, output and truth of one sample as pictures H × W × 3, uint8."""
-    pictures, batch, fake = translate_held_out(task, method, fixed(samples, [index], device), precision, index)
-    palette = getattr(task, "palette", None)
-    three = (shown(task, pictures, batch.a), fake, pictures[task.target])
-    return [in_colour(picture[0], palette) for picture in three]
+    return values_of(measured(held_out, metrics))
 
 
 def in_colour(picture: torch.Tensor, palette: list[tuple[int, int, int]] | None) -> np.ndarray:

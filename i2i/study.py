@@ -31,15 +31,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from i2i import recipe
-from i2i.checkpoint import Run, load_model
-from i2i.compose import make_samples, rebuild, translate_held_out
+from i2i.checkpoint import Run, read_description
 from i2i.contracts import Images, Task
-from i2i.data import fixed
-from i2i.engine import pick_device, pick_precision
 from i2i.errors import DataError, I2IError, ResourceError, UnsafeFileError, UsageError
-from i2i.evaluate import in_colour
-from i2i.files import lock, read_json, sync_folder
+from i2i.evaluate import HeldOut, in_colour
+from i2i.files import lock, sync_folder
 
 SIDES = ("left", "right")
 RESAMPLES = 10_000
@@ -152,15 +148,9 @@ def render(path: Path, design: Design, settings: Sequence[str] = (), device: str
     settings: `--set` values for the run's recipe, such as another `[validation]`.
     """
     run = Run.open(path)
-    plan = recipe.parse(run.recipe, run.recipe.read_bytes(), [*run.overrides(), *settings])
-    if plan.validation is None:
-        raise UsageError(f"{run.recipe}: has no [validation], so that no picture is held out; give one with --set.")
-    where = pick_device(device)
-    precision = pick_precision(plan.train.precision, where)
-    description, weights = load_model(run.model)
-    task, method = rebuild(description, weights)
-    method.to(where)
-    samples = make_samples(plan.validation, task)
+    model = str(read_description(run.model)["sha256"])
+    held_out = HeldOut.of(run, run.plan(settings), device)
+    task, samples = held_out.task, held_out.samples
     least = 1 if design.same_input else 2
     if len(samples) < least:
         raise UsageError(f"{path}: {len(samples)} held-out picture(s), but a study needs {least} at least.")
@@ -169,14 +159,13 @@ def render(path: Path, design: Design, settings: Sequence[str] = (), device: str
     chosen = np.random.default_rng(design.seed).permutation(len(samples))[: design.pictures].tolist()
     real, fake = [], []
     for index in chosen:
-        given = fixed(samples, [index], where)
-        pictures, batch, translation = translate_held_out(task, method, given, precision, first=index)
+        pictures, batch, translation = held_out.translated(index)
         truth = pictures[task.target]
         if batch.mask is not None:  # a void that only the real picture has would tell it from the fake
             translation = torch.where(batch.mask > 0, translation, truth)
         real.append(_png(task, truth, pictures, design.size))
         fake.append(_png(task, translation, pictures, design.size))
-    return Pictures(path.resolve().name, str(description.get("sha256")), list(settings), chosen, real, fake)
+    return Pictures(path.resolve().name, model, list(settings), chosen, real, fake)
 
 
 def _png(task: Task, picture: Tensor, pictures: Images, size: int) -> bytes:
@@ -701,7 +690,7 @@ def study(
     if not runs or names.most_common(1)[0][1] > 1:
         same = f"{names.most_common(1)[0][0]!r} is given twice" if runs else "none is given"
         raise UsageError(f"a study needs runs of different names: {same}. Example: i2i study runs/a runs/b.")
-    models = {run.path.resolve().name: _checksum(run) for run in map(Run.open, runs)}
+    models = {run.path.resolve().name: str(read_description(run.model)["sha256"]) for run in map(Run.open, runs)}
     with Server(host, port, say) as server, _opened(answers) as file:  # both fail before the pictures are made
         for name, model in models.items():
             file.check_model(name, model)
@@ -719,11 +708,6 @@ def study(
             server.serve_forever()
         with server.study.lock:  # what is being written is written
             return results(read_answers(answers), design.seed)
-
-
-def _checksum(run: Run) -> str:
-    description = read_json(run.model / "model.json")
-    return str(description.get("sha256")) if isinstance(description, dict) else ""  # of that, `render` tells
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from i2i.contracts import Batch, Tracker
 from i2i.data import auto_workers, stream
 from i2i.engine import GENERATOR, Averages, Training, enough_memory, fit, keep_freed_memory, pick_device, pick_precision
 from i2i.errors import DataError, Interrupted, UsageError
-from i2i.evaluate import measured, sample_row, values_of
+from i2i.evaluate import HeldOut, measured, values_of
 from i2i.files import read_json, write_json
 from i2i.plugins import used
 from i2i.recipe import Recipe
@@ -89,7 +89,7 @@ def resume(path: Path, *, device: str, display: Display) -> Run:
     if run.finished:
         raise UsageError(f"{path}: has finished; there is nothing to go on with.")
     resolved = read_json(path / "resolved.json")
-    pipeline = compose(recipe.parse(run.recipe, run.recipe.read_bytes(), resolved["overrides"]))
+    pipeline = compose(run.plan())
     return _work(run, pipeline, where, resolved, display, resumed=True)
 
 
@@ -233,8 +233,9 @@ def _sample(session: Session) -> None:
     samples = pipeline.held_out or pipeline.samples
     rows = []
     with training.averaged() as method:
+        held_out = HeldOut(pipeline.task, method, samples, training.device, training.precision)
         for index in range(min(session.settings.samples, len(samples))):
-            rows.append(sample_row(pipeline.task, method, samples, index, training.device, training.precision))
+            rows.append(held_out.row(index))
     grid = images.contact_sheet(rows, titles=["input", "output", "truth"])
     path = session.run.samples / f"{training.step:09d}.png"
     path.parent.mkdir(exist_ok=True)
@@ -244,52 +245,60 @@ def _sample(session: Session) -> None:
 
 
 def _finish(session: Session) -> None:
-    pipeline, training, run = session.pipeline, session.training, session.run
-    metrics: dict[str, dict[str, float]] = {}
-    if pipeline.held_out:
-        try:
-            with training.averaged() as method:
-                fed = measured(
-                    pipeline.task,
-                    method,
-                    pipeline.held_out,
-                    pipeline.recipe.metrics,
-                    training.device,
-                    training.precision,
-                )
-            problems: list[str] = []
-            metrics = values_of(fed, problems)
-        except DataError as error:  # the training is not lost for a held-out picture; i2i evaluate measures again
-            problems = [str(error)]
-        for problem in dict.fromkeys(problems):
-            session.display.note(f"not measured: {problem}")
+    run, steps = session.run, session.training.steps
+    metrics = _held_out(session)
     seconds = time.perf_counter() - session.began
-    summary = {
-        "recipe": pipeline.recipe.name,
-        "steps": str(training.steps),
-        "batch": str(session.settings.batch),
-        "device": training.device.type,
-        "precision": str(training.precision).removeprefix("torch."),
-        "time of this session": f"{seconds / 60:.1f} min",
-        "finished": datetime.now().isoformat(timespec="seconds"),
-        **{f"{k} version": v for k, v in versions().items()},
-    }
     samples = [(f"step {int(path.stem)}", path) for path in sorted(run.samples.glob("*.png"))]
     write_report(
         run.path / "report.html",
-        title=pipeline.recipe.name,
-        summary=summary,
+        title=session.pipeline.recipe.name,
+        summary=_summary(session, seconds),
         log=run.read_log(),
         metrics=metrics,
         samples=samples,
         notes={"g": GENERATOR_NOTE, "d": DISCRIMINATOR_NOTE},
         recipe=json.dumps(session.resolved, indent=2),
     )
-    result = {"step": training.steps, "seconds": seconds, "first_step": session.first_step, "metrics": metrics}
+    result = {"step": steps, "seconds": seconds, "first_step": session.first_step, "metrics": metrics}
     write_json(run.path / "result.json", result)
     for tracker in session.trackers:
-        tracker.log(training.steps, {f"held out/{name}": values["translated"] for name, values in metrics.items()})
+        tracker.log(steps, {f"held out/{name}": values["translated"] for name, values in metrics.items()})
     for name, values in metrics.items():
         beside = f" (untranslated input: {values['input']:.4g})" if "input" in values else ""
         session.display.note(f"held out: {name} {values['translated']:.4g}{beside}")
     session.display.note(f"finished in {seconds:.0f} s: {run.path / 'report.html'}")
+
+
+def _held_out(session: Session) -> dict[str, dict[str, float]]:
+    """Measure the averaged generator on the held-out pictures; what cannot be measured is noted, and costs no run."""
+    pipeline, training = session.pipeline, session.training
+    samples = pipeline.held_out
+    if not samples:
+        return {}
+    metrics: dict[str, dict[str, float]] = {}
+    problems: list[str] = []
+    try:
+        with training.averaged() as method:
+            held_out = HeldOut(pipeline.task, method, samples, training.device, training.precision)
+            fed = measured(held_out, pipeline.recipe.metrics)
+        metrics = values_of(fed, problems)
+    except DataError as error:
+        problems.append(str(error))
+    for problem in dict.fromkeys(problems):
+        session.display.note(f"not measured: {problem}")
+    return metrics
+
+
+def _summary(session: Session, seconds: float) -> dict[str, str]:
+    """Return the first lines of the report."""
+    training = session.training
+    return {
+        "recipe": session.pipeline.recipe.name,
+        "steps": str(training.steps),
+        "batch": str(session.settings.batch),
+        "device": training.device.type,
+        "precision": str(training.precision).removeprefix("torch."),
+        "time of this session": f"{seconds / 60:.1f} min",
+        "finished": datetime.now().isoformat(timespec="seconds"),
+        **{f"{name} version": version for name, version in versions().items()},
+    }

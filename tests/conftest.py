@@ -2,11 +2,17 @@
 
 import functools
 import os
-from collections.abc import Callable
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+
+from i2i.contracts import Source
 
 # The pictures are tiny, and the machine may be shared: a second thread would only wait for the first.
 torch.set_num_threads(1)
@@ -46,6 +52,24 @@ def tiny(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.toml"
     path.write_text(TINY)
     return path
+
+
+def drawn_afresh(source: Source, index: int) -> dict[str, np.ndarray]:
+    """Draw a sample in a fresh process, after another one."""
+    code = (
+        "import pickle, sys; source = pickle.load(sys.stdin.buffer); source[0]; "
+        "pickle.dump(source[int(sys.argv[1])], sys.stdout.buffer)"
+    )
+    asked = [sys.executable, "-c", code, str(index)]
+    drawn: dict[str, np.ndarray] = pickle.loads(
+        subprocess.run(asked, input=pickle.dumps(source), stdout=subprocess.PIPE, check=True).stdout
+    )
+    return drawn
+
+
+def same(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
+    """Whether two samples hold the same pictures."""
+    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
 Run = Callable[..., tuple[int, str, str]]

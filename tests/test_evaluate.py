@@ -12,7 +12,7 @@ from torch import nn
 from i2i.contracts import ImageSpec
 from i2i.data import Samples
 from i2i.errors import DataError
-from i2i.evaluate import evaluate, values_of
+from i2i.evaluate import HeldOut, measured, values_of
 from i2i.methods.pix2pix import Pix2Pix
 from i2i.metrics.l1 import L1
 from i2i.tasks.colorization import Colorization
@@ -53,11 +53,13 @@ class Given:
         return shares | {f"has {name}": torch.ones(()) for name in sorted(self.names)}
 
 
-def measured(task, *metrics):
+def valued(task, *metrics):
     torch.manual_seed(0)
     generator = partial(lambda i, o: nn.Conv2d(i, o, 1))
     method = Pix2Pix(task, generator=generator, gan_weight=0).eval()
-    return evaluate(task, method, Samples(Photos(task.images), task.images), [*metrics], torch.device("cpu"))
+    return values_of(
+        measured(HeldOut(task, method, Samples(Photos(task.images), task.images), torch.device("cpu")), [*metrics])
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -71,20 +73,20 @@ def test_the_input_of_a_colorization_is_the_grey_photo():
     grey = task.preview({"photo": photo})
     assert (grey.amax(1) - grey.amin(1)).max() < 1e-3
     assert torch.allclose(task.encode({"photo": grey}), task.encode({"photo": photo}), atol=1e-3)
-    result = measured(task, L1)["l1"]
+    result = valued(task, L1)["l1"]
     real = torch.stack([torch.from_numpy(Photos(task.images)[i]["photo"]) for i in range(5)])
     assert result["input"] == pytest.approx((task.preview({"photo": real}) - real).abs().mean().item(), abs=1e-5)
     assert result["translated"] != result["input"]
 
 
 def test_a_metric_may_have_the_truth_measured_in_place_of_the_input():
-    results = measured(Inpainting(), Given, L1)
+    results = valued(Inpainting(), Given, L1)
     assert results["given/equal"] == {"translated": 0, "truth": 1}
     assert set(results["l1"]) == {"translated", "input"}
 
 
 def test_a_metric_sees_the_pictures_and_the_hole_that_was_drawn():
-    assert {"given/has mask", "given/has photo"} <= set(measured(Inpainting(), Given))
+    assert {"given/has mask", "given/has photo"} <= set(valued(Inpainting(), Given))
 
 
 def test_a_metric_without_a_value_does_not_lose_the_others():
@@ -100,7 +102,7 @@ def test_a_metric_without_a_value_does_not_lose_the_others():
 def test_the_batch_changes_no_hole(monkeypatch):
     def psnr_of_the_holes(size):
         monkeypatch.setattr("i2i.evaluate.BATCH", size)
-        return measured(Inpainting(), L1Mask)["l1mask (mask)"]["translated"]
+        return valued(Inpainting(), L1Mask)["l1mask (mask)"]["translated"]
 
     assert psnr_of_the_holes(5) == pytest.approx(psnr_of_the_holes(2), rel=1e-5)
     assert psnr_of_the_holes(1) == pytest.approx(psnr_of_the_holes(2), rel=1e-5)
@@ -114,4 +116,4 @@ class L1Mask(L1):
 
 
 def test_a_photo_is_not_compared_with_its_alpha():
-    assert set(measured(Matting(), L1)["l1"]) == {"translated"}
+    assert set(valued(Matting(), L1)["l1"]) == {"translated"}

@@ -15,7 +15,7 @@ import i2i
 from i2i.confusion import Confusion
 from i2i.contracts import Metric
 from i2i.errors import DataError, UsageError
-from i2i.evaluate import evaluate
+from i2i.evaluate import HeldOut, measured, values_of
 from i2i.metrics.accuracy import Accuracy
 from i2i.metrics.classes import Classes
 from i2i.score import FCNScore
@@ -205,7 +205,7 @@ def test_evaluate_puts_the_real_photos_beside_and_says_what_is_measured(scorer: 
     ):
         method = Pix2Pix(task, generator=unet, gan_weight=0.0).eval()
         samples = Samples(Painted(), task.images)
-        results = evaluate(task, method, samples, [metric], torch.device("cpu"))
+        results = values_of(measured(HeldOut(task, method, samples, torch.device("cpu")), [metric]))
         if isinstance(task, Inpainting):
             assert list(results) == ["l1 (mask)"]
         else:

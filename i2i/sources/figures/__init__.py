@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from i2i.contracts import Count, ImageSpec, Natural
-from i2i.errors import UsageError, nearest
+from i2i.errors import UsageError
 from i2i.sources.figures.pictures import Sitting, Subject
+from i2i.sources.layers import assigned, converted
 
 if TYPE_CHECKING:
     from i2i.contracts import Sample
@@ -58,7 +58,9 @@ class Figures:
         self.count = count
         self.seed = seed
         self.images = dict(images)
-        self.layers = _assign(self.images, layers or {}, _DEFAULTS[subject])
+        self.layers = assigned("figures", self.images, layers or {}, _DEFAULTS[subject], LAYERS)
+        for name, spec in self.images.items():
+            _check(name, spec)
 
     def __len__(self) -> int:
         return self.count
@@ -68,7 +70,7 @@ class Figures:
             raise IndexError(f"person {index} of {self.count}")
         sitting = self._sitting(index)
         drawn = {layer: LAYERS[layer](sitting) for layer in dict.fromkeys(self.layers.values())}
-        return {name: _converted(drawn[layer], self.images[name]) for name, layer in self.layers.items()}
+        return {name: converted(drawn[layer], self.images[name].channels) for name, layer in self.layers.items()}
 
     def _sitting(self, index: int) -> Sitting:
         entropy = (self.seed, index)
@@ -82,41 +84,9 @@ class Figures:
         return f"{self.subject} {index} of seed {self.seed}"
 
 
-def _assign(images: Mapping[str, ImageSpec], chosen: Mapping[str, str], defaults: Mapping[str, str]) -> dict[str, str]:
-    """Return the layer of every picture; raise UsageError where there is none that fits."""
-    for name in chosen:
-        if name not in images:
-            raise UsageError(
-                f"figures: layers names a picture {name!r} that the task does not have."
-                f"{nearest(name, images)} It has: {', '.join(images)}."
-            )
-    return {name: _layer(name, spec, chosen.get(name), defaults) for name, spec in images.items()}
-
-
-def _layer(name: str, spec: ImageSpec, chosen: str | None, defaults: Mapping[str, str]) -> str:
-    known = f"Layers: {', '.join(LAYERS)}."
-    if chosen is None and name not in defaults:
-        raise UsageError(
-            f"figures: no layer is known to serve the picture {name!r}.{nearest(name, defaults)} "
-            f'Choose one, as in layers = {{ {name} = "photo" }}. {known}'
-        )
-    layer = defaults[name] if chosen is None else chosen
-    if layer not in LAYERS:
-        raise UsageError(f"figures: layers.{name}: unknown layer {layer!r}.{nearest(layer, LAYERS)} {known}")
+def _check(name: str, spec: ImageSpec) -> None:
     if spec.classes is not None:
         raise UsageError(
             f"figures: the picture {name!r} is a map of classes, which no layer of figures is. "
             "Use the source 'scenes', whose layer 'labels' is."
         )
-    if spec.channels not in (1, 3):
-        raise UsageError(f"figures: the picture {name!r} has {spec.channels} channels; figures are made with 1 or 3.")
-    return layer
-
-
-def _converted(picture: np.ndarray, spec: ImageSpec) -> np.ndarray:
-    """Return a layer as the task wants it: grey or RGB, C x H x W uint8."""
-    if picture.shape[0] < spec.channels:
-        return np.repeat(picture, spec.channels, axis=0)
-    if picture.shape[0] > spec.channels:
-        return np.asarray(cv2.cvtColor(np.ascontiguousarray(picture.transpose(1, 2, 0)), cv2.COLOR_RGB2GRAY))[None]
-    return picture

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from i2i.contracts import Count, ImageSpec, Natural
-from i2i.errors import UsageError, nearest
+from i2i.errors import UsageError
+from i2i.sources.layers import assigned, converted
 from i2i.sources.scenes import street_view, town_view
 from i2i.sources.scenes.materials import CLASSES, COLOURS_OF, PALETTE
 from i2i.sources.scenes.street import draw_street
@@ -79,7 +80,9 @@ class Scenes:
         self.count = count
         self.seed = seed
         self.images = dict(images)
-        self.layers = _assign(self.images, layers or {})
+        self.layers = assigned("scenes", self.images, layers or {}, _DEFAULTS, LAYERS)
+        for name, layer in self.layers.items():
+            _check(name, self.images[name], layer)
 
     def __len__(self) -> int:
         return self.count
@@ -89,34 +92,15 @@ class Scenes:
             raise IndexError(f"scene {index} of {self.count}")
         scene = _Scene(self.seed, index, self.size)
         drawn = {layer: LAYERS[layer](scene) for layer in dict.fromkeys(self.layers.values())}
-        return {name: _converted(drawn[layer], layer, self.images[name]) for name, layer in self.layers.items()}
+        return {name: _as_wanted(drawn[layer], layer, self.images[name]) for name, layer in self.layers.items()}
 
     def describe(self, index: int, /) -> str:
         """Return what reports call scene `index`."""
         return f"scene {index} of seed {self.seed}"
 
 
-def _assign(images: Mapping[str, ImageSpec], chosen: Mapping[str, str]) -> dict[str, str]:
-    """Return the layer of every picture; raise UsageError where there is none that fits."""
-    for name in chosen:
-        if name not in images:
-            raise UsageError(
-                f"scenes: layers names a picture {name!r} that the task does not have."
-                f"{nearest(name, images)} It has: {', '.join(images)}."
-            )
-    return {name: _layer(name, spec, chosen.get(name)) for name, spec in images.items()}
-
-
-def _layer(name: str, spec: ImageSpec, chosen: str | None) -> str:
-    known = f"Layers: {', '.join(LAYERS)}."
-    if chosen is None and name not in _DEFAULTS:
-        raise UsageError(
-            f"scenes: no layer is known to serve the picture {name!r}.{nearest(name, _DEFAULTS)} "
-            f'Choose one, as in layers = {{ {name} = "day" }}. {known}'
-        )
-    layer = _DEFAULTS[name] if chosen is None else chosen
-    if layer not in LAYERS:
-        raise UsageError(f"scenes: layers.{name}: unknown layer {layer!r}.{nearest(layer, LAYERS)} {known}")
+def _check(name: str, spec: ImageSpec, layer: str) -> None:
+    """Raise UsageError where a map of classes is wanted that the layer is not."""
     if spec.classes is not None and layer != "labels":
         raise UsageError(
             f"scenes: the picture {name!r} is a map of classes, which the layer {layer!r} is not. "
@@ -127,19 +111,12 @@ def _layer(name: str, spec: ImageSpec, chosen: str | None) -> str:
             f"scenes: the layer 'labels' has {len(CLASSES)} classes, and the task's picture {name!r} only "
             f"{spec.classes}. Give the task at least {len(CLASSES)}."
         )
-    if spec.channels not in (1, 3):
-        raise UsageError(f"scenes: the picture {name!r} has {spec.channels} channels; scenes are made with 1 or 3.")
-    return layer
 
 
-def _converted(picture: np.ndarray, layer: str, spec: ImageSpec) -> np.ndarray:
+def _as_wanted(picture: np.ndarray, layer: str, spec: ImageSpec) -> np.ndarray:
     """Return a layer as the task wants it: class indices, grey or RGB, C x H x W uint8."""
     if layer == "labels" and spec.classes is None:
         indices, picture = picture[0], np.empty((3, *picture.shape[1:]), np.uint8)
         for plane, colours in zip(picture, COLOURS_OF, strict=True):
             cv2.LUT(indices, colours, dst=plane)
-    if picture.shape[0] < spec.channels:
-        return np.repeat(picture, spec.channels, axis=0)
-    if picture.shape[0] > spec.channels:
-        return np.asarray(cv2.cvtColor(cv2.merge(list(picture)), cv2.COLOR_RGB2GRAY))[None]
-    return picture
+    return converted(picture, spec.channels)
