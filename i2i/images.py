@@ -262,20 +262,21 @@ def crop(x: Tensor, hw: tuple[int, int]) -> Tensor:
 def contact_sheet(
     rows: Sequence[Sequence[np.ndarray]], *, titles: Sequence[str] | None = None, cell: int | None = None
 ) -> np.ndarray:
-    """Lay pictures out in rows on white, H × W × 3 uint8.
+    """Lay pictures out on white, each row as high as its highest picture, H × W × 3 uint8.
 
     rows: pictures H × W × C or H × W as `read` gives them. titles: one a column. cell: the longer side in pixels that
     every picture is scaled to; None leaves them as they are.
     """
     shown = [[_thumbnail(picture, cell) for picture in row] for row in rows]
-    height = max(picture.shape[0] for row in shown for picture in row)
+    heights = [max(picture.shape[0] for picture in row) for row in shown]
     width = max(picture.shape[1] for row in shown for picture in row)
     columns, margin, head = max(map(len, shown)), 4, 18 if titles else 0
-    shape = (head + margin + len(shown) * (height + margin), margin + columns * (width + margin), 3)
+    shape = (head + margin + sum(heights) + len(shown) * margin, margin + columns * (width + margin), 3)
     sheet = np.full(shape, 255, np.uint8)
     for r, row in enumerate(shown):
+        top = head + margin + sum(heights[:r]) + r * margin
         for c, picture in enumerate(row):
-            top, left = head + margin + r * (height + margin), margin + c * (width + margin)
+            left = margin + c * (width + margin)
             sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
     for c, title in enumerate(titles or ()):
         left = margin + c * (width + margin)

@@ -589,11 +589,12 @@ def test_contact_sheet(tmp_path: Path) -> None:
     rows = [[red, GREY, DEEP], [red[:10], np.full((5, 5, 1), 0.5, np.float32)]]
     sheet = images.contact_sheet(rows, titles=["source", "a very long title that cannot fit", "truth"], cell=64)
     assert sheet.dtype == np.uint8
-    assert sheet.shape == (18 + 4 + 2 * (64 + 4), 4 + 3 * (64 + 4), 3)
+    assert sheet.shape == (18 + 4 + (64 + 4) + (48 + 4), 4 + 3 * (64 + 4), 3)
     assert (sheet[22 + 5, 4 + 5] == (255, 0, 0)).all()
     assert sheet[:22, :68].min() < 128  # something is written above the first column
     assert (sheet[:, :4] == 255).all()
     plain = images.contact_sheet([[red, red]])
     assert plain.shape == (4 + 34, 4 + 2 * 44, 3)
     assert np.array_equal(plain[4:34, 4:44], red)
+    assert images.contact_sheet([[red], [red[:10]]]).shape == (4 + 34 + 14, 4 + 44, 3)  # no gap below the lower row
     assert cv2.imencode(".png", sheet)[0]
