@@ -27,7 +27,12 @@ from PIL import Image
 
 from i2i import study
 from i2i.errors import DataError, ResourceError, UnsafeFileError, UsageError
-from i2i.study import AnswerFile, Design, Pictures, Refused, Server, Session, Study, draw_trials, read_answers, results
+from i2i.study import Design, pictures, read_answers, results, server
+from i2i.study.answers import AnswerFile
+from i2i.study.design import draw_trials
+from i2i.study.pictures import Pictures
+from i2i.study.server import Server
+from i2i.study.sessions import Refused, Session, Study
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -200,7 +205,7 @@ def test_a_void_does_not_betray_the_real_picture(tmp_path: Path) -> None:
 def test_a_cut_out_is_shown_on_grey() -> None:
     task = SimpleNamespace(present=lambda decoded, images: torch.cat([decoded, images["alpha"]], 1))
     alpha = torch.tensor([[[[1.0, 0.0]]]])
-    shown = decoded(study._png(task, torch.ones(1, 3, 1, 2), {"alpha": alpha}, 16))  # type: ignore[arg-type]
+    shown = decoded(pictures._png(task, torch.ones(1, 3, 1, 2), {"alpha": alpha}, 16))  # type: ignore[arg-type]
     assert shown.tolist() == [[[255] * 3, [128] * 3]]
 
 
@@ -515,7 +520,7 @@ def test_what_is_refused(served: tuple[Study, Client]) -> None:
         "/s/short",
         "/none",
         "/../etc/passwd",
-        "/study.py",
+        "/page.html",
     ):
         assert get(path)[0] == 404, path
     for path in (f"{unknown}/shown", f"{unknown}/answers"):
@@ -597,7 +602,7 @@ def test_several_participants_at_once(served: tuple[Study, Client]) -> None:
 
 
 def test_results_are_for_this_machine_alone() -> None:
-    handler = study._Handler.__new__(study._Handler)
+    handler = server._Handler.__new__(server._Handler)
     for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
         handler.client_address = (address, 1)
         handler._only_here()
