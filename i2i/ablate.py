@@ -399,8 +399,7 @@ def _grid(path: Path, firsts: Mapping[str, tuple[Recipe, Path]], rows: int, devi
     sheet: list[list[np.ndarray]] = []
     for plan, place in firsts.values():
         held_out = HeldOut.of(Run(place), plan, device)
-        for index in range(min(rows, len(held_out.samples))):
-            given, made, truth = held_out.row(index)
+        for index, (given, made, truth) in enumerate(held_out.rows(rows)):
             if index == len(sheet):
                 sheet.append([given, truth])
             sheet[index].insert(-1, made)

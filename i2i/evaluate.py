@@ -69,12 +69,17 @@ class HeldOut:
     def _translated(self, given: Images, first: int) -> Translated:
         return translate_held_out(self.task, self.method, given, self.precision, first)
 
-    def row(self, index: int) -> list[np.ndarray]:
-        """Return input, output and truth of one sample as pictures H × W × 3, uint8."""
-        pictures, batch, fake = self.translated(index)
+    def rows(self, count: int) -> Iterator[list[np.ndarray]]:
+        """Yield input, output and truth of up to `count` samples as pictures H × W × 3, uint8.
+
+        They are spread evenly over the samples: the first ones of a film are all alike.
+        """
         palette = getattr(self.task, "palette", None)
-        three = (shown(self.task, pictures, batch.a), fake, pictures[self.task.target])
-        return [in_colour(picture[0], palette) for picture in three]
+        count = min(count, len(self.samples))
+        for index in (place * len(self.samples) // count for place in range(count)):
+            pictures, batch, fake = self.translated(index)
+            three = (shown(self.task, pictures, batch.a), fake, pictures[self.task.target])
+            yield [in_colour(picture[0], palette) for picture in three]
 
 
 Measured = tuple[str, str, Metric]
@@ -160,7 +165,7 @@ def evaluate_run(
     """Measure a run's model with its recipe's metrics on its `[validation]`; both can be set anew by overrides.
 
     scorer: a segmentation run that judges the translations beside these. sheet: a picture file to be written, with
-    input, output and truth of the first `rows` held-out samples.
+    input, output and truth of `rows` held-out samples, spread evenly over them.
     """
     run = Run.open(path)
     plan = run.plan(overrides)
@@ -171,8 +176,7 @@ def evaluate_run(
         raise UsageError(f"{run.recipe}: has no metrics; give some with --set, such as --set 'metrics=[\"psnr\"]'.")
     held_out = HeldOut.of(run, plan, device)
     if sheet:
-        pictures = [held_out.row(index) for index in range(min(rows, len(held_out.samples)))]
-        images.write(sheet, images.contact_sheet(pictures, titles=["input", "output", "truth"]))
+        images.write(sheet, images.contact_sheet([*held_out.rows(rows)], titles=["input", "output", "truth"]))
     return values_of(measured(held_out, metrics))
 
 

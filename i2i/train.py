@@ -231,11 +231,9 @@ def _sample(session: Session) -> None:
     """Write a grid, one row a held-out picture: input, output, truth."""
     pipeline, training = session.pipeline, session.training
     samples = pipeline.held_out or pipeline.samples
-    rows = []
     with training.averaged() as method:
         held_out = HeldOut(pipeline.task, method, samples, training.device, training.precision)
-        for index in range(min(session.settings.samples, len(samples))):
-            rows.append(held_out.row(index))
+        rows = [*held_out.rows(session.settings.samples)]
     grid = images.contact_sheet(rows, titles=["input", "output", "truth"])
     path = session.run.samples / f"{training.step:09d}.png"
     path.parent.mkdir(exist_ok=True)

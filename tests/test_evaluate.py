@@ -18,6 +18,7 @@ from i2i.metrics.l1 import L1
 from i2i.tasks.colorization import Colorization
 from i2i.tasks.inpainting import Inpainting
 from i2i.tasks.matting import Matting
+from i2i.tasks.paired import Paired
 
 
 class Photos:
@@ -53,18 +54,29 @@ class Given:
         return shares | {f"has {name}": torch.ones(()) for name in sorted(self.names)}
 
 
-def valued(task, *metrics):
+def before(task):
     torch.manual_seed(0)
     generator = partial(lambda i, o: nn.Conv2d(i, o, 1))
     method = Pix2Pix(task, generator=generator, gan_weight=0).eval()
-    return values_of(
-        measured(HeldOut(task, method, Samples(Photos(task.images), task.images), torch.device("cpu")), [*metrics])
-    )
+    return HeldOut(task, method, Samples(Photos(task.images), task.images), torch.device("cpu"))
+
+
+def valued(task, *metrics):
+    return values_of(measured(before(task), [*metrics]))
 
 
 @pytest.fixture(autouse=True)
 def names(monkeypatch):
     monkeypatch.setattr("i2i.build.describe", lambda kind, part: {"name": part.__name__.lower()})
+
+
+@pytest.mark.parametrize(("count", "shown"), [(1, [0]), (2, [0, 2]), (5, [0, 1, 2, 3, 4]), (9, [0, 1, 2, 3, 4])])
+def test_rows_are_spread_over_the_samples(count: int, shown: list[int]):
+    held_out = before(Paired())
+    truths = [truth for _, _, truth in held_out.rows(count)]
+    expected = [np.rint(Photos(held_out.task.images)[index]["b"] * 255).transpose(1, 2, 0) for index in shown]
+    assert len(truths) == len(expected)
+    assert all(np.array_equal(*pair) for pair in zip(truths, expected, strict=True))
 
 
 def test_the_input_of_a_colorization_is_the_grey_photo():
