@@ -90,6 +90,8 @@ class Row:
 def read(path: Path) -> Ablation:
     """Read the file of an ablation; UsageError lists every problem."""
     text, table = recipe.read_toml(path)
+    if "task" in table:
+        raise UsageError(f"{path}: is a recipe, and no ablation of one: i2i train {path}.")
     problems: list[Problem] = []
     arguments = build.check(Ablation, table, (), problems)
     scorer = arguments.get("scorer")

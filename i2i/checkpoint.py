@@ -39,10 +39,13 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
     # A tensor may be a view or share its memory (tied weights), which the format refuses: each gets its own copy.
     whole = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     with writing(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         try:
             save_file(whole, temporary)
         except SafetensorError as error:  # its way to tell of a full disk
             raise OSError(str(error)) from error
+        temporary.chmod(mode)  # as of any new file; safetensors lets its owner alone read it
         return _digest(temporary)
 
 
@@ -54,6 +57,8 @@ def _read_tensors(path: Path, digest: str | None) -> dict[str, Tensor]:
         return load_file(path)
     except FileNotFoundError as error:
         raise DataError(f"{path}: is missing.") from error
+    except PermissionError as error:
+        raise ResourceError(f"{path}: may not be read by you: ask its owner for the right to.") from error
     except (OSError, SafetensorError, ValueError) as error:
         raise UnsafeFileError(f"{path}: is not a readable safetensors file: {error}.") from error
 
@@ -140,7 +145,8 @@ class Run:
 
     def plan(self, settings: Sequence[str] = ()) -> Recipe:
         """Return the recipe as the run was started with it, and further `--set` values after those."""
-        return parse(self.recipe, self.recipe.read_bytes(), [*self.overrides(), *settings])
+        name = read_json(self.path / "resolved.json").get("name")
+        return parse(self.recipe, self.recipe.read_bytes(), [*self.overrides(), *settings], name=name)
 
     def save_state(self, step: int, tensors: Mapping[str, Tensor]) -> None:
         """Write the training state of a step; the two last are kept."""

@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from i2i.errors import I2IError, SomeFailed, UsageError
+from i2i.errors import I2IError, Interrupted, SomeFailed, UsageError
 
 app = typer.Typer(
-    help="Image-to-image translation: train a recipe, translate a folder.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
     rich_markup_mode=None,
 )
 
@@ -32,7 +32,9 @@ def main() -> None:
     except I2IError as error:
         _console(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if isinstance(stop, SystemExit) and stop.code != 130:
+            raise
         _console(stderr=True).print("stopped; what was finished is whole.")
         sys.exit(130)
 
@@ -41,6 +43,23 @@ def _console(*, stderr: bool = False):  # type: ignore[no-untyped-def]
     from rich.console import Console
 
     return Console(stderr=stderr, emoji=False)  # line 100 would print as a picture of 100 points
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from i2i import __version__
+
+        typer.echo(f"i2i {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def i2i(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Image-to-image translation: train a recipe, translate a folder."""
 
 
 @app.command()
@@ -52,7 +71,9 @@ def train(
     device: Device = "auto",
 ) -> None:
     """Train a recipe, or go on with a run."""
-    if (recipe is None) == (resume is None):
+    if recipe is not None and resume is not None:
+        raise UsageError("give a recipe, or a run with --resume, not both: a run goes on with its own recipe.")
+    if recipe is None and resume is None:
         raise UsageError("give a recipe to train (i2i train RECIPE) or a run to go on with (i2i train --resume RUN).")
     if resume is not None and settings:
         raise UsageError("--set does not go with --resume: a run goes on with the recipe that it was started with.")
@@ -94,9 +115,10 @@ def check(
     def shape(sizes: tuple[int, ...]) -> str:
         return " x ".join(map(str, sizes))
 
+    held_out = f"{summary.held_out} held out" if summary.held_out else "none held out: no [validation], no measures"
     lines = {
         "recipe": summary.recipe,
-        "samples": f"{summary.samples} to train, {summary.held_out} held out",
+        "samples": f"{summary.samples} to train, {held_out}",
         "length": f"{summary.steps} steps of batch {summary.batch}",
         "pictures": ", ".join(f"{name} {shape(sizes)}" for name, sizes in summary.pictures.items()),
         "network input": shape(summary.input),
@@ -126,15 +148,24 @@ def translate(
     seed: Annotated[int, typer.Option(help="What --stochastic draws from.", min=0)] = 0,
     format: Annotated[str, typer.Option(help="png, jpg, webp or tif.")] = "png",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Translate only what has no output yet.")
+    ] = False,
     runs: Runs = Path("runs"),
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Translate every picture of a folder with a trained model."""
+    from i2i import images
     from i2i import translate as verb
 
     console = _console(stderr=True)
-    items = verb.plan(input_dir, output_dir, extension=format, overwrite=overwrite)
+    if overwrite and skip_existing:
+        raise UsageError("--overwrite or --skip-existing, not both.")
+    items = verb.plan(input_dir, output_dir, extension=format, overwrite=overwrite, skip_existing=skip_existing)
+    if others := images.list_others(input_dir):
+        kinds = ", ".join(sorted({path.suffix or path.name for path in others}))
+        console.print(f"left out: {len(others)} file(s) that are no pictures ({kinds})", markup=False, highlight=False)
     masks = verb.finder(input_dir, mask, "mask") if mask else None
     guides = verb.finder(input_dir, guide, "guide") if guide else None
     if model is not None:
@@ -154,7 +185,13 @@ def translate(
     from i2i.display import each
 
     work = verb.translate_folder(translator, items, masks=masks, guides=guides, seed=seed)
-    results = list(each(console, work, len(items)))
+    results = []
+    try:
+        for result in each(console, work, len(items)):
+            results.append(result)
+    except KeyboardInterrupt:
+        done = f"stopped: {len(results)} of {len(items)} were done, and are whole."
+        raise Interrupted(f"{done} Go on: the same command with --skip-existing.", 130) from None
     failed = [(item, error) for item, error in results if error is not None]
     if as_json:
         good = [{"input": str(i.source), "output": str(i.target)} for i, error in results if error is None]

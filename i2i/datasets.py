@@ -341,7 +341,8 @@ class _Download:
     def run(self, yes: bool) -> _Remote:
         """Fetch the archive, going on with what an earlier call left; return what the server said of it."""
         dataset, folder = self.dataset, self.archive.parent
-        self.display.note(f"{dataset.name}: {dataset.shows}\nterms: {dataset.terms}\ncite: {dataset.citation}")
+        size = f"size: about {_size(dataset.size)}\n" if dataset.size else ""
+        self.display.note(f"{dataset.name}: {dataset.shows}\n{size}terms: {dataset.terms}\ncite: {dataset.citation}")
         if not yes and not self.display.can_ask:
             raise UsageError(
                 f"{dataset.name}: nobody is here to agree to these terms: call it in a terminal, or --yes."
@@ -641,7 +642,7 @@ def _unzip(file: IO[bytes], into: Path, limits: _Limits, display: Display) -> No
 
 _writing = functools.partial(
     disk_errors,
-    remedy="Free some space, or choose another folder with --into; what was fetched is kept.",
+    remedy="choose another folder with --into; what was fetched is kept",
 )
 
 

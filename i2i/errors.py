@@ -62,6 +62,6 @@ class Interrupted(I2IError):
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return ` Did you mean 'x'?` (with the leading space) for the closest of `names`, or an empty string."""
-    folded = {candidate.casefold(): candidate for candidate in names}
+    folded = {candidate.casefold(): candidate for candidate in names if candidate != name}
     close = difflib.get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.6)
     return f" Did you mean {folded[close[0]]!r}?" if close else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -29,11 +30,13 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def disk_errors(path: Path, remedy: str = "Free some space or choose another folder.") -> Iterator[None]:
+def disk_errors(path: Path, remedy: str = "choose another folder") -> Iterator[None]:
     """Turn an error of the disk into a ResourceError that names the place and the remedy."""
     try:
         yield
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = f"Free some space, or {remedy}." if full else f"{remedy[0].upper()}{remedy[1:]}."
         raise ResourceError(f"{path}: cannot be written: {error.strerror or error}. {remedy}") from error
 
 

@@ -29,7 +29,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from i2i.errors import DataError, DivergedError, ResourceError, UsageError, nearest
+from i2i.errors import DataError, DivergedError, UsageError, nearest
+from i2i.files import disk_errors
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -174,13 +175,18 @@ def list_images(root: Path | str) -> list[Path]:
         raise DataError(f"{root}: there is no such folder.{_sibling(root)} Give a folder of pictures.")
     if not root.is_dir():
         raise DataError(f"{root}: is a file, not a folder. Give the folder that holds it: {root.parent}.")
-    found = list(_walk(root))
+    found = [path for path in _walk(root) if path.suffix.lower() in EXTENSIONS]
     if not found:
         raise DataError(
             f"{root}: holds no pictures, also in its sub-folders. "
             f"Give a folder with files that end in {', '.join(sorted(EXTENSIONS))}."
         )
     return sorted(found, key=lambda path: _natural(path.relative_to(root).as_posix()))
+
+
+def list_others(root: Path | str) -> list[Path]:
+    """Return the files below a folder that `list_images` passes over for their extensions."""
+    return sorted(path for path in _walk(Path(root)) if path.suffix.lower() not in EXTENSIONS)
 
 
 def write(
@@ -205,7 +211,7 @@ def write(
     data = _encode(path, pixels, alpha, icc, palette)
     # Short, so that it fits wherever the name itself does; hidden, so that no listing takes it for a picture.
     temporary = path.with_name(f".{uuid.uuid4().hex[:12]}.part")
-    try:
+    with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             temporary.write_bytes(data)
@@ -213,10 +219,6 @@ def write(
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-    except OSError as error:
-        raise ResourceError(
-            f"{path}: cannot be written ({error.strerror or error}). Free some space or give another output folder."
-        ) from error
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
@@ -498,7 +500,7 @@ def _sibling(path: Path) -> str:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """Yield the regular image files below root, through links, each real folder once."""
+    """Yield the regular files below root, through links, each real folder once; hidden ones are passed over."""
     seen = set()
     for folder, folders, names in os.walk(root, followlinks=True, onerror=_unlisted):
         status = os.stat(folder)
@@ -509,7 +511,7 @@ def _walk(root: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:
             path = Path(folder, name)
-            if not name.startswith(".") and path.suffix.lower() in EXTENSIONS and path.is_file():
+            if not name.startswith(".") and path.is_file():
                 yield path
 
 

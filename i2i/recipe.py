@@ -75,6 +75,8 @@ class Recipe:
     path: Path
     text: bytes
     overrides: tuple[str, ...]
+    name: str
+    """After which runs are named: the file's stem."""
     task: Part
     source: Data
     method: Part
@@ -85,11 +87,6 @@ class Recipe:
     train: TrainSettings = field(default_factory=TrainSettings)
     optimizer: Mapping[str, OptimizerSettings] = field(default_factory=dict)
     """By player; the key "" holds what a player without a table of its own gets."""
-
-    @property
-    def name(self) -> str:
-        """The file's stem, after which runs are named."""
-        return self.path.stem
 
     def optimizer_of(self, player: str) -> OptimizerSettings:
         """Return the settings for one player."""
@@ -150,16 +147,18 @@ def _bytes(path: Path) -> bytes:
         raise UsageError(f"{path}: cannot be read: {error.strerror}.{hint}") from error
 
 
-def parse(path: Path, text: bytes, overrides: Sequence[str] = ()) -> Recipe:
-    """Check the text of a recipe; `path` names it in messages."""
+def parse(path: Path, text: bytes, overrides: Sequence[str] = (), *, name: str | None = None) -> Recipe:
+    """Check the text of a recipe; `path` names it in messages. name: the recipe's, where it is not the file's stem."""
     table = _table(path, text)
+    if "variants" in table:
+        raise UsageError(f"{path}: is an ablation, and no recipe: i2i ablate {path}.")
     for override in overrides:
         _override(table, override)
     problems: list[Problem] = []
     parts = _sections(table, problems)
     if problems:
         raise _error(path, Lines(text.decode()), overrides, problems)
-    return Recipe(path=path, text=text, overrides=tuple(overrides), **parts)
+    return Recipe(path=path, text=text, overrides=tuple(overrides), name=name or path.stem, **parts)
 
 
 def _table(path: Path, text: bytes) -> dict[str, Any]:
@@ -175,7 +174,7 @@ def _table(path: Path, text: bytes) -> dict[str, Any]:
 
 
 def _sections(table: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
-    known = [f.name for f in fields(Recipe) if f.name not in ("path", "text", "overrides")]
+    known = [f.name for f in fields(Recipe) if f.name not in ("path", "text", "overrides", "name")]
     for key in table:
         if key not in known:
             problems.append(Problem((key,), f"no such table.{nearest(key, known)} Known: {', '.join(known)}."))
@@ -247,6 +246,11 @@ def _settings(kind: type, value: object, path: build.Path, problems: list[Proble
         problems.append(Problem(path, f"expected a table, not {value!r}."))
         return None
     before = len(problems)
+    own = {f.name for f in fields(kind)}
+    for home, other in (("train", TrainSettings), ("optimizer", OptimizerSettings)):
+        misplaced = {f.name for f in fields(other)} - own
+        problems += [Problem((*path, key), f"belongs under [{home}].") for key in value if key in misplaced]
+        value = {key: item for key, item in value.items() if key not in misplaced}
     arguments = build.check(kind, value, path, problems)
     return kind(**arguments) if len(problems) == before else None
 

@@ -20,7 +20,7 @@ from i2i.compose import Pipeline, check_sides, compose, make, rehearse
 from i2i.contracts import Batch, Tracker
 from i2i.data import auto_workers, stream
 from i2i.engine import GENERATOR, Averages, Training, enough_memory, fit, keep_freed_memory, pick_device, pick_precision
-from i2i.errors import DataError, Interrupted, UsageError
+from i2i.errors import DataError, I2IError, Interrupted, UsageError
 from i2i.evaluate import HeldOut, measured, values_of
 from i2i.files import read_json, write_json
 from i2i.plugins import used
@@ -76,7 +76,8 @@ def start(plan: Recipe, *, runs: Path, device: str, display: Display, name: str 
     where = pick_device(device)
     pipeline = compose(plan)
     rehearse(pipeline)
-    resolved = {"overrides": plan.overrides, "versions": versions(), "packages": used(), **plan.resolved()}
+    origin = {"name": plan.name, "overrides": plan.overrides, "versions": versions(), "packages": used()}
+    resolved = {**origin, **plan.resolved()}
     run = Run.at(runs / name) if name else Run.create(runs, slug(plan.name))
     run.start(plan.text, resolved)
     return _work(run, pipeline, where, resolved, display)
@@ -133,6 +134,8 @@ def _work(
     run.cut_log(training.step)
     verb = f"going on at step {training.step}" if resumed else "training"
     precision = str(training.precision).removeprefix("torch.")
+    if pipeline.held_out is None:
+        display.note(f"{run.recipe}: has no [validation]: nothing is held out, and nothing measured.")
     display.note(f"{run.path}: {verb}, {training.steps} steps on {device.type} in {precision}")
     try:
         with enough_memory(f"at batch {plan.train.batch}", f"--set train.batch={max(1, plan.train.batch // 2)}"):
@@ -148,7 +151,7 @@ def _work(
 def _loop(session: Session) -> None:
     settings, training = session.settings, session.training
     averages, clock, pictures = Averages(), time.perf_counter(), 0
-    for report in fit(training, _batches(session)):
+    for report in fit(training, _saving(session, _batches(session))):
         averages.add(report)
         pictures += settings.batch
         step, last = report.step, report.step == training.steps
@@ -189,6 +192,18 @@ def _batches(session: Session) -> Iterator[Batch]:
         made = pipeline.task.batch(pipeline.augment(batch))
         check_sides(pipeline, made)
         yield made
+
+
+def _saving(session: Session, batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Pass batches on; where one cannot be made, save what was trained before the error goes its way."""
+    try:
+        yield from batches
+    except I2IError as error:
+        step = session.training.step
+        if step == session.first_step:
+            raise
+        _save(session)
+        raise type(error)(f"{error}\nSaved at step {step}. Go on: i2i train --resume {session.run.path}") from error
 
 
 @contextlib.contextmanager
@@ -234,7 +249,8 @@ def _sample(session: Session) -> None:
     with training.averaged() as method:
         held_out = HeldOut(pipeline.task, method, samples, training.device, training.precision)
         rows = [*held_out.rows(session.settings.samples)]
-    grid = images.contact_sheet(rows, titles=["input", "output", "truth"])
+    first = "input" if pipeline.held_out else "trained on"
+    grid = images.contact_sheet(rows, titles=[first, "output", "truth"])
     path = session.run.samples / f"{training.step:09d}.png"
     path.parent.mkdir(exist_ok=True)
     images.write(path, grid, overwrite=True)

@@ -37,7 +37,7 @@ class Translator:
     """
 
     task: Task
-    method: nn.Module
+    method: nn.Module = field(repr=False)
     device: torch.device
     precision: torch.dtype = torch.float32
     path: Path = field(default_factory=Path)
@@ -140,6 +140,10 @@ class Translator:
             kind = f"{image.dtype} with {image.ndim} dimensions".removeprefix("torch.")
             wanted = "an int64 tensor of class indices" if indices else "a float tensor in [0, 1]"
             raise DataError(f"expected {wanted}, C x H x W or N x C x H x W, not {kind}.")
+        if not x.numel():
+            raise DataError(f"expected a picture, not an empty tensor {tuple(image.shape)}.")
+        if not indices:
+            _check_range(float(x.max()))
         holes = None
         if mask is not None:
             holes = torch.as_tensor(mask).float()
@@ -207,12 +211,21 @@ def _picture(image: np.ndarray) -> images.Picture:
     pixels = image[:, :, None] if image.ndim == 2 else image
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
         raise DataError(f"expected an array H x W, or H x W x C of 1, 3 or 4 channels, not {image.shape}.")
+    if not pixels.size:
+        raise DataError(f"expected a picture, not an empty array {image.shape}.")
     if np.issubdtype(pixels.dtype, np.floating):
         pixels = pixels.astype(np.float32)
+        _check_range(float(pixels.max()))
     elif pixels.dtype not in (np.uint8, np.uint16):
         raise DataError(f"expected uint8, uint16 or float in [0, 1], not {pixels.dtype}.")
     alpha = pixels[:, :, 3] if pixels.shape[2] == 4 else None
     return images.Picture(np.ascontiguousarray(pixels[:, :, :3]), alpha)
+
+
+def _check_range(highest: float) -> None:
+    """Raise DataError for floats in 0 ... 255; a little above 1 is what resampling makes."""
+    if highest > 2:
+        raise DataError(f"floats are taken in [0, 1], and these go up to {highest:.6g}: divide them, or give uint8.")
 
 
 def _hole(alpha: np.ndarray | None) -> np.ndarray | None:
@@ -257,7 +270,14 @@ class Item:
     target: Path
 
 
-def plan(input_dir: Path, output_dir: Path, *, extension: str = "png", overwrite: bool = False) -> list[Item]:
+def plan(
+    input_dir: Path,
+    output_dir: Path,
+    *,
+    extension: str = "png",
+    overwrite: bool = False,
+    skip_existing: bool = False,
+) -> list[Item]:
     """Return what a translation of a folder will read and write; every obstacle is found before the first picture."""
     if extension not in FORMATS:
         raise UsageError(f"--format {extension}: not a format that is written. Known: {', '.join(FORMATS)}.")
@@ -271,10 +291,13 @@ def plan(input_dir: Path, output_dir: Path, *, extension: str = "png", overwrite
     for item in items:
         if (other := first.setdefault(item.target, item.source)) != item.source:
             raise UsageError(f"{other} and {item.source} would both become {item.target}: rename one of them.")
-    existing = [item.target for item in items if item.target.exists()]
-    if existing and not overwrite:
-        raise UsageError(f"{existing[0]} exists already ({len(existing)} such file(s)). Add --overwrite to replace.")
-    return items
+    existing = {item.target: item for item in items if item.target.exists()}
+    if existing and not (overwrite or skip_existing):
+        raise UsageError(
+            f"{next(iter(existing))} exists already ({len(existing)} such file(s)). Add --skip-existing to translate "
+            "the others, or --overwrite to replace them."
+        )
+    return [item for item in items if item.target not in existing] if skip_existing else items
 
 
 def translate_folder(

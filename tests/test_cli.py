@@ -15,6 +15,7 @@ import pytest
 
 from i2i import images
 from i2i.checkpoint import Run
+from i2i.errors import DataError
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -112,6 +113,65 @@ def test_interrupted_and_resumed_equals_unbroken(tmp_path: Path, tiny: Path) -> 
     assert [entry["step"] for entry in Run(broken).read_log()] == list(range(1, 25))
 
 
+def test_a_broken_picture_ends_a_training_that_has_been_saved(run: Cli, tiny: Path, tmp_path: Path) -> None:
+    for folder in ("A", "B"):
+        for i in range(6):
+            photo(tmp_path / "data" / folder / f"{i}.png", 32, 32, seed=i)
+    broken = tmp_path / "data" / "A" / "5.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:-20])
+    settings = [
+        f'source={{name="pairs", root="{tmp_path / "data"}"}}',
+        "train.batch=1",
+        "train.steps=6",
+        "train.seed=3",
+    ]
+    settings += ["train.save_every=100", "validation.count=1"]
+    chosen = [word for text in settings for word in ("--set", text)]
+    code, _, err = run("train", tiny, *chosen, "--runs", tmp_path / "runs", "--device", "cpu")
+    (made,) = (tmp_path / "runs").iterdir()
+    step = Run(made).load_state()[0]
+    assert 0 < step < 6
+    assert code == 3
+    assert "5.png" in err
+    assert f"Saved at step {step}. Go on: i2i train --resume {made}" in err.replace("\n", " ").replace("  ", " ")
+    broken.write_bytes(whole)
+    assert run("train", "--resume", made, "--device", "cpu")[0] == 0
+    assert "<h1>tiny" in (made / "report.html").read_text(encoding="utf-8")
+    assert json.loads((made / "model" / "model.json").read_text())["name"] == "tiny"
+
+
+def test_a_recipe_without_validation_says_that_nothing_is_measured(run: Cli, tiny: Path, tmp_path: Path) -> None:
+    text = tiny.read_text()
+    start = text.index("[validation]")
+    tiny.write_text(text[:start] + text[text.index("[method]") :])
+    code, out, _ = run("train", tiny, "--runs", tmp_path / "runs", "--device", "cpu")
+    assert code == 0
+    assert "has no [validation]: nothing is held out, and nothing measured" in out
+    assert "none held out: no [validation], no measures" in run("check", tiny)[1]
+    code, _, err = run("check", tiny, "--set", 'metrics=[{name="fid", features="no_such_model"}]')
+    assert (code, "no_such_model" in err) == (2, True)
+
+
+def test_other_users_may_read_a_model(trained: Path) -> None:
+    expected = (trained / "recipe.toml").stat().st_mode
+    assert (trained / "model" / "model.safetensors").stat().st_mode == expected
+    assert {path.stat().st_mode for path in (trained / "state").iterdir()} == {expected}
+
+
+def test_recipes_and_ablations_are_told_apart(run: Cli, tiny: Path, tmp_path: Path) -> None:
+    ablation = tmp_path / "compare.toml"
+    ablation.write_text('base = "tiny.toml"\n[variants]\nL1 = []\n')
+    assert f"i2i ablate {ablation}" in run("train", ablation)[2].replace("\n", "")
+    assert f"i2i train {tiny}" in run("ablate", tiny)[2].replace("\n", "")
+
+
+def test_the_version(run: Cli) -> None:
+    import i2i
+
+    assert run("--version")[1] == f"i2i {i2i.__version__}\n"
+
+
 def test_a_finished_run_has_nothing_to_go_on_with(run: Cli, trained: Path) -> None:
     code, _, err = run("train", "--resume", trained)
     assert code == 2
@@ -122,7 +182,7 @@ def test_a_finished_run_has_nothing_to_go_on_with(run: Cli, trained: Path) -> No
     ("arguments", "message"),
     [
         ([], "give a recipe to train"),
-        (["x.toml", "--resume", "y"], "give a recipe to train"),
+        (["x.toml", "--resume", "y"], "give a recipe, or a run with --resume, not both"),
         (["--resume", "nowhere"], "nowhere: is not a run"),
         (["--resume", "nowhere", "--set", "train.batch=1"], "--set does not go with --resume"),
         (["nowhere.toml"], "nowhere.toml: cannot be read: No such file or directory."),
@@ -284,6 +344,13 @@ def test_existing_outputs_are_an_error_without_overwrite(run: Cli, trained: Path
     assert "a.png exists already" in err
     assert files(tmp_path / "out") == ["a.png"]
     assert (tmp_path / "out" / "a.png").read_bytes() == before
+    photo(tmp_path / "in" / "c.png")
+    (tmp_path / "in" / "notes.txt").write_text("")
+    code, out, err = run(*arguments, "--skip-existing")
+    assert (code, out.splitlines()[-1]) == (0, f"2 of 2 translated into {tmp_path / 'out'}")
+    assert "left out: 1 file(s) that are no pictures (.txt)" in err
+    assert (tmp_path / "out" / "a.png").read_bytes() == before
+    assert run(*arguments, "--skip-existing", "--overwrite")[0] == 2
     assert run(*arguments, "--overwrite")[0] == 0
     assert images.size(tmp_path / "out" / "a.png") == (30, 40)
 
@@ -375,6 +442,14 @@ def test_the_same_in_python(trained: Path, tmp_path: Path) -> None:
     assert translator(tensor).shape == (3, 30, 40)
     assert np.array_equal(images.to_pixels(translator(tensor)), array)
     assert translator(tensor[None].expand(2, -1, -1, -1)).shape == (2, 3, 30, 40)
+    with pytest.raises(DataError, match=r"floats are taken in \[0, 1\], and these go up to 255"):
+        translator(np.full((8, 8, 3), 255.0))
+    with pytest.raises(DataError, match=r"these go up to 255"):
+        translator(torch.full((3, 8, 8), 255.0))
+    with pytest.raises(DataError, match="empty array"):
+        translator(pixels[:0])
+    with pytest.raises(DataError, match="empty tensor"):
+        translator(torch.zeros(3, 0, 8))
     floats = translator(pixels.astype(np.float32) / 255)
     assert floats.dtype == np.float32
     assert np.abs(floats * 255 - array).max() <= 0.51
@@ -471,10 +546,11 @@ def test_a_broken_held_out_picture_is_found_before_the_first_step(run: Cli, tiny
 
 
 def test_one_picture_of_another_size_is_a_sentence(run: Cli, tiny: Path, tmp_path: Path) -> None:
-    for i in range(5):
-        photo(tmp_path / "data" / f"{i}.png", 32, 32)
-    photo(tmp_path / "data" / "9.png", 30, 32)
-    settings = ["--set", f'source={{name="folder", root="{tmp_path / "data"}"}}', "--set", "train.batch=1"]
+    for name in ("A", "B"):
+        for i in range(5):
+            photo(tmp_path / "data" / name / f"{i}.png", 32, 32)
+        photo(tmp_path / "data" / name / "9.png", 30, 32)
+    settings = ["--set", f'source={{name="pairs", root="{tmp_path / "data"}"}}', "--set", "train.batch=1"]
     code, _, err = run(
         "train", tiny, *settings, "--set", "train.steps=9", "--runs", tmp_path / "runs", "--device", "cpu"
     )

@@ -29,8 +29,8 @@ def test_every_recipe_in_the_docs_composes(
     from i2i import images, recipe
     from i2i.compose import compose, rehearse
 
-    for side in ("A", "B"):
-        images.write(tmp_path / "photos" / side / "x.png", np.zeros((256, 256, 3), dtype=np.uint8))
+    for folder in ("train/A", "train/B", "test/A", "test/B"):
+        images.write(tmp_path / "photos" / folder / "x.png", np.zeros((256, 256, 3), dtype=np.uint8))
     monkeypatch.chdir(tmp_path)
     pipeline = compose(recipe.parse(Path(page), text.encode(), ["method.generator.width=4"]))
     rehearse(pipeline)

@@ -16,6 +16,7 @@ from i2i.sources.folder import Folder
 from i2i.sources.pairs import Pairs
 
 RNG = np.random.default_rng(0)
+PHOTO = {"photo": ImageSpec(3)}
 TWO = {"a": ImageSpec(3), "b": ImageSpec(3)}
 LABELS = {"photo": ImageSpec(3), "label": ImageSpec(1, classes=5, void=4)}
 
@@ -38,23 +39,28 @@ def chw(pixels: np.ndarray) -> np.ndarray:
 # ---- folder ----
 
 
-def test_folder_gives_the_same_picture_under_every_name(tmp_path: Path) -> None:
+def test_folder_gives_every_picture_once(tmp_path: Path) -> None:
     written = fill(tmp_path, "10.png", "2.png", "sub/1.png")
-    source = Folder({"gray": ImageSpec(1), "photo": ImageSpec(3), "again": ImageSpec(3)}, root=tmp_path)
+    source = Folder({"photo": ImageSpec(3)}, root=tmp_path)
     assert isinstance(source, Source)
     assert len(source) == 3
     assert [source.describe(i) for i in range(3)] == [str(tmp_path / name) for name in ("2.png", "10.png", "sub/1.png")]
     sample = source[1]
-    assert list(sample) == ["gray", "photo", "again"]
+    assert list(sample) == ["photo"]
     assert np.array_equal(sample["photo"], chw(written["10.png"]))
-    assert np.array_equal(sample["again"], sample["photo"])
-    assert sample["gray"].shape == (1, 6, 8)
-    assert np.abs(sample["gray"][0] - written["10.png"] @ [0.299, 0.587, 0.114]).max() <= 0.51
-    for array in sample.values():
-        assert array.flags.c_contiguous
-        array[:] = 0  # each is its own
+    assert sample["photo"].flags.c_contiguous
+    sample["photo"][:] = 0  # it is the caller's own
     assert np.array_equal(source[1]["photo"], chw(written["10.png"]))
     assert sum(1 for _ in source) == 3
+    grey = Folder({"photo": ImageSpec(1)}, root=tmp_path)[1]["photo"]
+    assert grey.shape == (1, 6, 8)
+    assert np.abs(grey[0] - written["10.png"] @ [0.299, 0.587, 0.114]).max() <= 0.51
+
+
+def test_folder_is_for_tasks_of_one_picture(tmp_path: Path) -> None:
+    fill(tmp_path, "A/1.png", "B/1.png")
+    with pytest.raises(UsageError, match=r"the task asks for 2: a, b\. Use source 'pairs'"):
+        Folder(TWO, root=tmp_path)
 
 
 def test_folder_keeps_sixteen_bits(tmp_path: Path) -> None:
@@ -62,14 +68,13 @@ def test_folder_keeps_sixteen_bits(tmp_path: Path) -> None:
     images.write(tmp_path / "a.tif", deep)
     assert np.array_equal(Folder({"x": ImageSpec(3)}, root=tmp_path)[0]["x"], chw(deep))
     images.write(tmp_path / "a.tif", deep[..., 0], overwrite=True)
-    sample = Folder({"x": ImageSpec(1), "y": ImageSpec(1)}, root=tmp_path)[0]
-    assert np.array_equal(sample["y"][0], deep[..., 0])
-    assert not np.shares_memory(sample["x"], sample["y"])
+    sample = Folder({"x": ImageSpec(1)}, root=tmp_path)[0]
+    assert np.array_equal(sample["x"][0], deep[..., 0])
 
 
 def test_folder_has_no_labels(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"class indices as 'label'.* Use source 'pairs'"):
-        Folder(LABELS, root=tmp_path)
+        Folder({"label": LABELS["label"]}, root=tmp_path)
 
 
 def test_folder_names_every_header_that_cannot_be_read(tmp_path: Path) -> None:
@@ -97,7 +102,7 @@ def test_a_damaged_body_is_named_when_its_turn_comes(tmp_path: Path) -> None:
 def test_a_missing_root_names_the_nearest(tmp_path: Path, kind: type, named: str) -> None:
     (tmp_path / "photos").mkdir()
     with pytest.raises(DataError, match=rf"{named}: there is no such folder\. Did you mean 'photos'\?"):
-        kind(TWO, root=tmp_path / "photo")
+        kind(TWO if kind is Pairs else PHOTO, root=tmp_path / "photo")
 
 
 # ---- pairs: two folders ----
@@ -235,11 +240,12 @@ def test_pairs_are_two(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [Folder, Pairs])
 def test_sources_pickle(tmp_path: Path, kind: type) -> None:
     fill(tmp_path, "1.png", "2.png")
-    source = kind(TWO, root=tmp_path)
+    wanted = TWO if kind is Pairs else PHOTO
+    source = kind(wanted, root=tmp_path)
     copy = pickle.loads(pickle.dumps(source))
     assert len(copy) == len(source) == 2
     for i in (0, 1):
-        for name in TWO:
+        for name in wanted:
             assert np.array_equal(copy[i][name], source[i][name])
     with pytest.raises(IndexError):
         copy[2]

@@ -78,6 +78,14 @@ def test_all_problems_come_at_once_with_their_places() -> None:
             'task = "paired"\nsource = 3\ntrain.steps = 1',
             "bad.toml:2: source: expected the name of a source, or a table",
         ),
+        (
+            'task = "paired"\nsource = "scenes"\n[train]\nsteps = 1\nlr = 1.0',
+            "bad.toml:5: train.lr: belongs under [optimizer].",
+        ),
+        (
+            'task = "paired"\nsource = "scenes"\ntrain.steps = 1\noptimizer.steps = 1',
+            "bad.toml:4: optimizer.steps: belongs under [train].",
+        ),
         ('task = "paired"\nsource = "folder"\ntrain.steps = 1', "bad.toml:2: source: 'root' is required and missing."),
         ('task = "paired"\nsource = "scenes"', "bad.toml: train: set 'steps' or 'epochs'"),
         (

@@ -624,9 +624,9 @@ def test_an_address_that_cannot_be_had(trained: Path, tmp_path: Path, monkeypatc
         study.study([trained], answers, Design(), port=99999)
     with pytest.raises(UsageError, match="cannot be listened on"):
         study.study([trained], answers, Design(), host="no.such.host.invalid", port=0)
-    with pytest.raises(UsageError, match="given twice"):
+    with pytest.raises(UsageError, match="is given 2 times"):
         study.study([trained, trained], answers, Design(), port=0)
-    with pytest.raises(UsageError, match="none is given"):
+    with pytest.raises(UsageError, match="give a run"):
         study.study([], answers, Design(), port=0)
     assert not answers.exists()
 

@@ -1,4 +1,4 @@
-"""A folder of images, for tasks that make their own pairs."""
+"""A folder of images, for tasks of one picture, which make their own pairs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Folder:
-    """Every image of a folder and its sub-folders, the same picture under every name that the task asks for.
+    """Every image of a folder and its sub-folders, for a task that asks for one picture; UsageError for another.
 
     A sample holds C × H × W arrays, uint8, uint16 or float32 as the file is; sizes may differ from sample to sample.
     Construction reads every header (10,000 local files in 1 to 3 s) and raises one DataError that names what cannot
@@ -25,13 +25,17 @@ class Folder:
     """
 
     def __init__(self, images: Mapping[str, ImageSpec], *, root: Path) -> None:
-        for name, spec in images.items():
-            if spec.classes is not None:
-                raise UsageError(
-                    f"source 'folder': the task wants class indices as {name!r}, which a folder of pictures does not "
-                    "hold. Use source 'pairs', with the pictures in one folder and the class maps in another."
-                )
-        self.images = dict(images)
+        if len(images) != 1:
+            raise UsageError(
+                f"source 'folder': gives one picture a sample, and the task asks for {len(images)}: "
+                f"{', '.join(images)}. Use source 'pairs' for pictures that belong together."
+            )
+        ((self.name, self.spec),) = images.items()
+        if self.spec.classes is not None:
+            raise UsageError(
+                f"source 'folder': the task wants class indices as {self.name!r}, which a folder of pictures does not "
+                "hold. Use source 'pairs', with the pictures in one folder and the class maps in another."
+            )
         self.paths = files.list_images(root)
         problems = files.sizes(self.paths)[1]
         if problems:
@@ -41,11 +45,8 @@ class Folder:
         return len(self.paths)
 
     def __getitem__(self, index: int, /) -> Sample:
-        picture = files.read(self.paths[index])
-        return {
-            name: np.array(picture.to_channels(spec.channels).pixels.transpose(2, 0, 1), order="C")
-            for name, spec in self.images.items()
-        }
+        picture = files.read(self.paths[index]).to_channels(self.spec.channels)
+        return {self.name: np.array(picture.pixels.transpose(2, 0, 1), order="C")}
 
     def describe(self, index: int, /) -> str:
         """Return the path of a sample's file."""

@@ -34,10 +34,11 @@ def study(
 
     answers: the file that answers are added to; a study that it was begun with goes on. port: 0 takes any free one.
     """
-    names = Counter(path.resolve().name for path in runs)
-    if not runs or names.most_common(1)[0][1] > 1:
-        same = f"{names.most_common(1)[0][0]!r} is given twice" if runs else "none is given"
-        raise UsageError(f"a study needs runs of different names: {same}. Example: i2i study runs/a runs/b.")
+    if not runs:
+        raise UsageError("give a run, or several to be compared: i2i study runs/a runs/b.")
+    name, times = Counter(path.resolve().name for path in runs).most_common(1)[0]
+    if times > 1:
+        raise UsageError(f"{name!r} is given {times} times: a study needs runs of different names.")
     models = {run.path.resolve().name: str(read_description(run.model)["sha256"]) for run in map(Run.open, runs)}
     # Both fail before the pictures are made.
     with Server(host, port, say) as server, contextlib.closing(AnswerFile(answers)) as file:
