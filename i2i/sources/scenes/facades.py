@@ -44,9 +44,14 @@ STOREYS, BAYS = 8, 6  # at most, the ground floor included
 
 @dataclass(frozen=True)
 class Buildings:
-    """Buildings of the right side by the columns of their measures in metres: x = 0 is the wall, z = 0 the near end."""
+    """Buildings of the right side by the columns of their measures in metres: x = 0 is the wall, z = 0 the near end.
+
+    piece, shell, relief: the wall, what walls may cover, and what stands out from the wall.
+    """
 
     piece: Integers
+    shell: Integers
+    relief: Integers
     width: Floats
     ground: Floats
     storey: Floats
@@ -68,8 +73,8 @@ class Buildings:
 
 
 def make_buildings(kit: KitBuilder, rng: np.random.Generator, count: int) -> Buildings:
-    """Add `count` buildings to the kit, low ones first."""
-    buildings = _plan(kit, rng, count)
+    """Add `count` buildings to a kit that is still empty, low ones first."""
+    buildings = _plan(rng, count, kit.reserve_walls(count), kit.reserve(count), kit.reserve(count))
     _shells(kit, buildings)
     _entrances(kit, rng, buildings.only(~buildings.shop))
     _windows(kit, rng, buildings)
@@ -79,7 +84,7 @@ def make_buildings(kit: KitBuilder, rng: np.random.Generator, count: int) -> Bui
     return buildings
 
 
-def _plan(kit: KitBuilder, rng: np.random.Generator, count: int) -> Buildings:
+def _plan(rng: np.random.Generator, count: int, piece: Integers, shell: Integers, relief: Integers) -> Buildings:
     chance = rng.random((12, count), np.float32)
     style = (chance[0] * len(WALLS)).astype(np.intp)
     wall = tinted(rng, WALLS[style])
@@ -88,7 +93,9 @@ def _plan(kit: KitBuilder, rng: np.random.Generator, count: int) -> Buildings:
     floors = np.sort(np.clip(np.rint(0.8 + 5.4 * chance[5]), 1, STOREYS - 1).astype(np.float32))
     bays = np.clip(np.rint(width / (2.3 + 1.1 * chance[6])), 1, BAYS)
     return Buildings(
-        piece=kit.reserve(count),
+        piece=piece,
+        shell=shell,
+        relief=relief,
         width=width,
         ground=ground,
         storey=storey,
@@ -111,10 +118,10 @@ def _shells(kit: KitBuilder, b: Buildings) -> None:
     back, top = 0 * b.run + 12, b.height + b.rise
     gable = np.array([(0 * back, 0 * back), (0 * back, b.height), (b.run, top), (back, top), (back, 0 * back)])
     corners = np.concatenate([gable, 0 * gable[:, :1]], axis=1).transpose(2, 0, 1).astype(np.float32)
-    kit.add(b.piece, corners, 0.86 * b.wall, b.material, face=Face.FRONT)
+    kit.add(b.shell, corners, 0.86 * b.wall, b.material, face=Face.FRONT)
     slope = along(0 * b.run, b.height, top, 0, b.width)
     slope[:, 2:, 0] = b.run[:, None]
-    kit.add(b.piece, slope, b.roof, Material.ROOF, face=Face.ROOF)
+    kit.add(b.shell, slope, b.roof, Material.ROOF, face=Face.ROOF)
     kit.add(b.piece, along(0, 0, b.height, 0, b.width), b.wall, b.material, face=Face.WALL)
 
 
@@ -175,7 +182,7 @@ def _shops(kit: KitBuilder, rng: np.random.Generator, b: Buildings) -> None:
         shown = along(0, 0.5, 0.9 + 0.9 * chance[1], left, left + 0.6)
         kit.add(piece, shown, goods, Material.GLASS, face=Face.LIT, share=0.5, other=0.8 * goods, reach=MIDDLE)
     sign = tinted(rng, chosen(rng, SIGNS, len(b.piece)), 10)
-    band = along(-0.15, b.ground - 0.85, b.ground - 0.2, 0.2, b.width - 0.2)
+    band = along(0, b.ground - 0.85, b.ground - 0.2, 0.2, b.width - 0.2)
     kit.add(b.piece, band, sign, Material.TRIM, face=Face.WALL, other=1.25 * sign, reach=FAR)
     covered = rng.random(len(b.piece)) < 0.5
     _awnings(kit, b.only(covered), sign[covered])
@@ -189,7 +196,7 @@ def _awnings(kit: KitBuilder, b: Buildings, sign: Floats) -> None:
     quads = along(0, high, high - 0.5, z0, z0 + wide)
     quads[:, 2:, 0] = -1.1
     colours = np.where((stripe % 2 == 0)[:, None], sign[owner], palette((232, 228, 218)))
-    piece = b.piece[owner]
+    piece = b.relief[owner]
     kit.add(piece, quads, colours, Material.TRIM, face=Face.TOP, share=0.7, other=0.22 * colours, reach=MIDDLE)
 
 
@@ -211,9 +218,9 @@ def _relief(kit: KitBuilder, b: Buildings) -> None:
     """Make what stands out from the walls: cornices and string courses."""
     high, top = b.height - np.float32(0.4), b.height + np.float32(0.1)
     under = flat(0, -0.35, 0, b.width, high)
-    kit.add(b.piece, under, dimmed(b.trim, 0.5), Material.TRIM, face=Face.DARK, reach=MIDDLE)
-    kit.add(b.piece, across(0, -0.35, high, top, 0), b.trim, Material.TRIM, face=Face.FRONT, reach=MIDDLE)
-    kit.add(b.piece, along(-0.35, high, top, 0, b.width), b.trim, Material.TRIM, face=Face.WALL, reach=FAR)
+    kit.add(b.relief, under, dimmed(b.trim, 0.5), Material.TRIM, face=Face.DARK, reach=DETAIL)
+    kit.add(b.relief, across(0, -0.35, high, top, 0), b.trim, Material.TRIM, face=Face.FRONT, reach=MIDDLE)
+    kit.add(b.relief, along(-0.35, high, top, 0, b.width), b.trim, Material.TRIM, face=Face.WALL, reach=FAR)
     course = along(0, b.ground - 0.1, b.ground + 0.15, 0, b.width)
     kit.add(b.piece, course, b.trim, Material.TRIM, face=Face.WALL, reach=MIDDLE)
 
@@ -222,7 +229,7 @@ def _balconies(kit: KitBuilder, b: Buildings) -> None:
     owner, level = np.nonzero(np.arange(1, STOREYS) < b.floors[:, None])
     y = b.ground[owner] + b.storey[owner] * (level + np.float32(1.02))
     z0, z1 = 0.28 * b.width[owner], 0.72 * b.width[owner]
-    piece, trim = b.piece[owner], b.trim[owner]
+    piece, trim = b.relief[owner], b.trim[owner]
     under, end, rail = flat(0, -0.9, z0, z1, y), across(0, -0.9, y, y + 0.95, z0), along(-0.9, y, y + 0.95, z0, z1)
     kit.add(piece, under, dimmed(b.wall[owner], 0.5), Material.TRIM, face=Face.DARK, reach=MIDDLE)
     kit.add(piece, end, dimmed(trim, 0.75), Material.TRIM, face=Face.FRONT, reach=MIDDLE)

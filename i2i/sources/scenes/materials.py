@@ -57,7 +57,7 @@ _PROPERTIES = {
     Material.ROAD: ("road", Texture.GRAIN, 0.13),
     Material.MARKING: ("marking", Texture.GRAIN, 0.10),
     Material.PAVEMENT: ("pavement", Texture.SLABS, 0.15),
-    Material.LEAF: ("tree", Texture.LEAF, 0.38),
+    Material.LEAF: ("tree", Texture.LEAF, 0.30),
     Material.TRUNK: ("tree", Texture.GRAIN, 0.15),
     Material.CAR: ("car", Texture.SMOOTH, 0.0),
     Material.PERSON: ("person", Texture.GRAIN, 0.06),

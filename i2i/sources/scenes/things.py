@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from i2i.sources.scenes.canvas import BLACK, Colour
-from i2i.sources.scenes.kit import EVERYWHERE, MIDDLE, Face, KitBuilder
+from i2i.sources.scenes.kit import DETAIL, EVERYWHERE, FAR, MIDDLE, Face, KitBuilder
 from i2i.sources.scenes.materials import Material
 from i2i.sources.scenes.quads import across, along, chosen, flat, palette, tinted
 from i2i.sources.scenes.spans import Integers
@@ -31,8 +31,19 @@ TAILLIGHT: Colour = (255, 36, 22)
 LANTERN_HEIGHT, MAST_HEIGHT, MAST_ARM = 3.9, 6.4, 1.5
 CROWN_MIDDLE = 4.1  # metres above the ground; a crown of scale 1 has a radius of 1.9
 CROWN_RADIUS = 1.9
-_TURN = np.linspace(0, 2 * np.pi, 12, endpoint=False)
-RING = np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1).astype(np.float32)
+
+
+def _ring(count: int) -> Floats:
+    turn = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    return np.stack([np.cos(turn), np.sin(turn)], axis=1).astype(np.float32)
+
+
+_CROWN, _BLOB = _ring(12), _ring(8)
+
+
+def crown_shadow(lean: tuple[float, float]) -> Floats:
+    """Return what a crown shades, in metres from the tree, k x 2; lean: of a shadow, for a metre of height."""
+    return np.float32(CROWN_RADIUS) * _CROWN + np.float32(CROWN_MIDDLE) * np.array(lean, np.float32)
 
 
 def _standing(outlines: Floats, x: float = 0, y: float = 0) -> Floats:
@@ -43,8 +54,8 @@ def _standing(outlines: Floats, x: float = 0, y: float = 0) -> Floats:
 
 
 def _cabin(half: float, y0: float, y1: float, bottom: tuple[float, float], top: tuple[float, float]) -> Floats:
-    """Return the two sloped sides of a cabin that is 0.14 m narrower on either side at its top."""
-    sides = along(np.array([-half, half]), y0, y1, *bottom)
+    """Return the sloped inner side of a cabin that is 0.14 m narrower on either side at its top."""
+    sides = along(-half, y0, y1, *bottom)
     sides[:, 2:, 0] *= (half - 0.14) / half
     sides[:, 2, 2], sides[:, 3, 2] = top[1], top[0]
     return sides
@@ -58,27 +69,28 @@ def _windscreen(half: float, y0: float, y1: float, z0: float, z1: float) -> Floa
 
 
 def _wheels() -> Floats:
-    wheels = np.empty((4, 12, 3), np.float32)
-    for wheel, (x, z) in zip(wheels, ((-0.91, 0.8), (0.91, 0.8), (-0.91, 3.4), (0.91, 3.4)), strict=True):
-        wheel[:, 0], wheel[:, 1], wheel[:, 2] = x, 0.34 + 0.34 * RING[:, 1], z + 0.34 * RING[:, 0]
+    wheels = np.empty((2, len(_BLOB), 3), np.float32)
+    for wheel, z in zip(wheels, (0.8, 3.4), strict=True):
+        wheel[:, 0], wheel[:, 1], wheel[:, 2] = -0.91, 0.34 + 0.34 * _BLOB[:, 1], z + 0.34 * _BLOB[:, 0]
     return wheels
 
 
 # A car 1.8 m wide and 4.2 m long whose near end is z = 0, in drawing order: its faces, how much of the body's colour
-# they have and what they have besides, the light that falls on them, and how far away they are worth drawing.
+# they have and what they have besides, the light that falls on them, and how far away they are worth drawing. Its outer
+# side is never seen.
 _CAR: tuple[tuple[Floats, float, Colour, Face, float], ...] = (
     (_wheels(), 0.0, (28, 28, 30), Face.DARK, MIDDLE),
-    (along(np.array([-0.9, 0.9]), 0.28, 0.88, 0.0, 4.2), 1.0, BLACK, Face.WALL, EVERYWHERE),
+    (along(-0.9, 0.28, 0.88, 0.0, 4.2), 1.0, BLACK, Face.WALL, EVERYWHERE),
     (flat(-0.9, 0.9, 0.0, 4.2, 0.88), 1.1, BLACK, Face.TOP, MIDDLE),
-    (_cabin(0.84, 0.88, 1.45, (0.25, 3.2), (0.7, 2.5)), 1.0, BLACK, Face.WALL, EVERYWHERE),
+    (_cabin(0.84, 0.88, 1.45, (0.25, 3.2), (0.7, 2.5)), 1.0, BLACK, Face.WALL, FAR),
     (_cabin(0.85, 0.93, 1.38, (0.5, 2.95), (0.85, 2.4)), 0.0, (58, 68, 80), Face.DARK, MIDDLE),
     (flat(-0.7, 0.7, 0.7, 2.5, 1.45), 1.1, BLACK, Face.TOP, MIDDLE),
     (_windscreen(0.84, 0.88, 1.45, 0.25, 0.7), 0.92, BLACK, Face.FRONT, MIDDLE),
-    (_windscreen(0.74, 0.94, 1.39, 0.28, 0.66), 0.0, (74, 88, 104), Face.DARK, EVERYWHERE),
-    (across(np.array([-0.84, 0.56]), np.array([-0.56, 0.84]), 0.0, 0.4, 0.02), 0.0, (26, 26, 28), Face.DARK, MIDDLE),
+    (_windscreen(0.74, 0.94, 1.39, 0.28, 0.66), 0.0, (74, 88, 104), Face.DARK, FAR),
+    (across(np.array([-0.84, 0.56]), np.array([-0.56, 0.84]), 0.0, 0.4, 0.02), 0.0, (26, 26, 28), Face.DARK, DETAIL),
     (across(-0.9, 0.9, 0.26, 0.88, 0.0), 0.92, BLACK, Face.FRONT, EVERYWHERE),
-    (across(-0.9, 0.9, 0.26, 0.44, 0.0), 0.0, (58, 58, 62), Face.FRONT, MIDDLE),
-    (across(-0.24, 0.24, 0.46, 0.6, 0.0), 0.0, (226, 222, 190), Face.FRONT, MIDDLE),
+    (across(-0.9, 0.9, 0.26, 0.44, 0.0), 0.0, (58, 58, 62), Face.FRONT, DETAIL),
+    (across(-0.24, 0.24, 0.46, 0.6, 0.0), 0.0, (226, 222, 190), Face.FRONT, DETAIL),
 )
 _CAR_LIGHTS = across(np.array([-0.87, 0.5]), np.array([-0.5, 0.87]), 0.58, 0.8, 0.0)
 
@@ -89,7 +101,7 @@ def make_cars(kit: KitBuilder, rng: np.random.Generator, count: int, day: Colour
     tall = np.array([1.0, 1.02, 1.08, 1.3], np.float32)[np.arange(count) % 4]
     body = tinted(rng, chosen(rng, CARS, count), 8)
     scale = np.stack([0 * tall + 1, tall, 0 * tall + 1], axis=1)[:, None]
-    kit.add(pieces, flat(-0.96, 0.96, -0.12, 4.3, 0.01), (26, 26, 28), Material.ROAD, face=Face.DARK)
+    kit.add(pieces, flat(-0.96, 0.96, -0.12, 4.3, 0.01), (26, 26, 28), Material.ROAD, face=Face.DARK, reach=FAR)
     for faces, share, colour, face, reach in _CAR:
         for corners in faces:
             painted = body * np.float32(share) + palette(colour)
@@ -121,11 +133,13 @@ def make_people(kit: KitBuilder, rng: np.random.Generator, count: int) -> Intege
     size = rng.uniform(0.86, 1.08, (count, 1, 1)).astype(np.float32)
     stride = rng.uniform(-0.05, 0.25, (count, 1, 1)).astype(np.float32)
     trousers, coat = tinted(rng, chosen(rng, TROUSERS, count), 8), tinted(rng, chosen(rng, CLOTHES, count), 8)
-    for limb, move, colour in zip(_LIMBS, _STRIDES, (trousers, trousers, 0.86 * coat, 0.86 * coat, coat), strict=True):
-        kit.add(pieces, _standing((limb + stride * move) * size), colour, Material.PERSON, face=Face.TOP, share=0.8)
-    for radius, height, colour in ((0.125, 1.6, HAIR), (0.105, 1.57, SKIN)):
-        head = _standing((radius * RING + np.array([0, height], np.float32)) * size)
-        kit.add(pieces, head, chosen(rng, colour, count), Material.PERSON, face=Face.TOP, share=0.8)
+    colours, reaches = (trousers, trousers, 0.86 * coat, 0.86 * coat, coat), (EVERYWHERE, *[MIDDLE] * 3, EVERYWHERE)
+    for limb, move, colour, reach in zip(_LIMBS, _STRIDES, colours, reaches, strict=True):
+        outline = _standing((limb + stride * move) * size)
+        kit.add(pieces, outline, colour, Material.PERSON, face=Face.TOP, share=0.8, reach=reach)
+    for radius, height, colour, reach in ((0.125, 1.6, HAIR, EVERYWHERE), (0.105, 1.57, SKIN, MIDDLE)):
+        head = _standing((radius * _BLOB + np.array([0, height], np.float32)) * size)
+        kit.add(pieces, head, chosen(rng, colour, count), Material.PERSON, face=Face.TOP, share=0.8, reach=reach)
     return pieces
 
 
@@ -143,10 +157,10 @@ def make_trees(kit: KitBuilder, rng: np.random.Generator, leaves: Floats, count:
     for number, (distance, size, rise, tone) in enumerate(_BLOBS):
         turn = 2 * np.pi * (number / 5 + start + 0.06 * (number // 5))
         middle = np.stack([distance * np.cos(turn), 0.8 * distance * np.sin(turn) + rise], axis=1)[:, None]
-        ragged = size * rng.uniform(0.78, 1.22, (count, len(RING), 1)) * RING
+        ragged = size * rng.uniform(0.78, 1.22, (count, len(_BLOB), 1)) * _BLOB
         blob = _standing((scale * (middle + ragged)).astype(np.float32), y=CROWN_MIDDLE)
         colour = tinted(rng, np.tile(leaves, (count, 1)), 5) * np.float32(tone)
-        reach = MIDDLE if number % 2 else EVERYWHERE
+        reach = MIDDLE if number % 2 else EVERYWHERE if number in (0, 4, 8, 10) else FAR
         kit.add(pieces, blob, colour, Material.LEAF, face=Face.TOP, share=0.8 * tone, reach=reach)
     return pieces
 
@@ -154,13 +168,13 @@ def make_trees(kit: KitBuilder, rng: np.random.Generator, leaves: Floats, count:
 def make_skylines(kit: KitBuilder, rng: np.random.Generator, count: int) -> Integers:
     """Add rows of far houses, to stand at z = 0, a few of their windows lit by night."""
     pieces = kit.reserve(count)
-    for z, tone in ((170.0, 0.9), (130.0, 0.78)):
-        for place in range(-4, 4):
-            x = 12 * place + 6 * rng.random(count)
+    for z, tone, wide, places in ((170.0, 0.9, 40, range(-1, 1)), (130.0, 0.78, 12, range(-2, 2))):
+        for place in places:
+            x = wide * place + 6 * rng.random(count) - 3
             tall = 6 + 22 * rng.random(count) ** 2
             colour = (150 * tone, 158 * tone, 172 * tone)
-            kit.add(pieces, across(x, x + 12, 0, tall, z), colour, Material.DISTANT, face=Face.LIT, share=0.3)
-            if z == 130.0:
+            kit.add(pieces, across(x, x + wide, 0, tall, z), colour, Material.DISTANT, face=Face.LIT, share=0.3)
+            if z == 130.0 and place in (-1, 0):
                 for right, high in ((3, 0.4), (7, 0.75)):
                     window = across(x + right, x + right + 2, high * tall - 1.2, high * tall + 1.2, z)
                     kit.add(pieces, window, (170, 164, 150), Material.DISTANT, face=Face.LIT, other=(200, 150, 80))
@@ -189,4 +203,4 @@ def make_lamps(kit: KitBuilder) -> tuple[Integers, Integers]:
 def _post(kit: KitBuilder, piece: Integers, height: float, colour: Colour) -> None:
     kit.add(piece, across(-0.07, 0.07, 0, height, 0), colour, Material.LAMP, face=Face.LIT, share=0.7)
     foot = across(-0.13, 0.13, 0, 0.8, 0)
-    kit.add(piece, foot, colour, Material.LAMP, face=Face.LIT, share=0.5, reach=MIDDLE)
+    kit.add(piece, foot, colour, Material.LAMP, face=Face.LIT, share=0.5, reach=DETAIL)
