@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from i2i.compose import Pipeline, on_meta, rehearse
 from i2i.contracts import Batch
 from i2i.engine import GENERATOR, pick_device, pick_precision, players
-from i2i.errors import I2IError
+from i2i.errors import I2IError, told
 from i2i.train import length
 
 
@@ -32,6 +32,8 @@ class Summary:
     parameters: dict[str, int]
     memory: int | None
     """Bytes of one step: weights, gradients, optimizer, moving average, activations. None: could not be estimated."""
+    unknown: str
+    """Why the memory is not known: what a step on torch's meta device raised, which a part may not be made for."""
     device: str
     precision: str
 
@@ -42,6 +44,13 @@ def summarise(pipeline: Pipeline, device: str = "auto") -> Summary:
     raw, batch = rehearse(pipeline)
     where = pick_device(device)
     precision = pick_precision(settings.precision, where)
+    try:
+        memory, unknown = step_memory(pipeline, batch, settings.batch, precision), ""
+    except I2IError:
+        raise
+    except Exception as error:
+        # Any stranger's code may run here, on a device that it was not written for: an estimate is not worth a failure.
+        memory, unknown = None, told(error)
     return Summary(
         recipe=str(pipeline.recipe.path),
         samples=len(samples),
@@ -52,26 +61,20 @@ def summarise(pipeline: Pipeline, device: str = "auto") -> Summary:
         input=(settings.batch, *batch.a.shape[1:]),
         target=(settings.batch, *batch.b.shape[1:]),
         parameters={name: sum(p.numel() for p in weights) for name, weights in players(pipeline.method).items()},
-        memory=step_memory(pipeline, batch, settings.batch, precision),
+        memory=memory,
+        unknown=unknown,
         device=where.type,
         precision=str(precision).removeprefix("torch."),
     )
 
 
-def step_memory(pipeline: Pipeline, like: Batch, size: int, precision: torch.dtype) -> int | None:
+def step_memory(pipeline: Pipeline, like: Batch, size: int, precision: torch.dtype) -> int:
     """Estimate the bytes of a step by running it on torch's `meta` device, where tensors have shapes but no numbers.
 
     Counted: what autograd saves until each turn's backward, and 16 bytes a weight (weight, gradient, two moments), 4
-    more for the moving average. Not counted: the libraries' workspaces. None when a part cannot run there.
+    more for the moving average. Not counted: the libraries' workspaces.
     """
-
-    try:
-        method, activations = _saved(pipeline, like, size)
-    except I2IError:
-        raise
-    except Exception:
-        # Any stranger's code may run here, on a device that it was not written for: an estimate is not worth a failure.
-        return None
+    method, activations = _saved(pipeline, like, size)
     if precision != torch.float32:
         activations //= 2
     weights = sum(p.numel() for p in method.parameters())

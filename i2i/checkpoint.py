@@ -7,6 +7,7 @@ name, fsync, rename), the state's checksum is kept beside it, and the last two s
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import re
@@ -44,7 +45,8 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
         try:
             save_file(whole, temporary)
         except SafetensorError as error:  # its way to tell of a full disk
-            raise OSError(str(error)) from error
+            number = re.search(r"os error (\d+)", str(error))
+            raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
         temporary.chmod(mode)  # as of any new file; safetensors lets its owner alone read it
         return _digest(temporary)
 

@@ -124,7 +124,9 @@ def check(
         "network input": shape(summary.input),
         "network target": shape(summary.target),
         **{f"player {name}": f"{count:,} parameters" for name, count in summary.parameters.items()},
-        "memory of a step": f"about {summary.memory / 2**20:,.0f} MiB" if summary.memory else "unknown",
+        "memory of a step": f"about {summary.memory / 2**20:,.0f} MiB"
+        if summary.memory
+        else f"unknown: without numbers, a step raises {summary.unknown}",
         "device": f"{summary.device}, {summary.precision}",
     }
     for key, value in lines.items():
@@ -162,10 +164,17 @@ def translate(
     console = _console(stderr=True)
     if overwrite and skip_existing:
         raise UsageError("--overwrite or --skip-existing, not both.")
-    items = verb.plan(input_dir, output_dir, extension=format, overwrite=overwrite, skip_existing=skip_existing)
+    items = verb.plan(input_dir, output_dir, extension=format, overwrite=overwrite or skip_existing)
+    if skip_existing:
+        count, items = len(items), [item for item in items if not item.target.exists()]
+        console.print(f"{count - len(items)} of {count} were there already")
+        if not items:
+            return
     if others := images.list_others(input_dir):
         kinds = ", ".join(sorted({path.suffix or path.name for path in others}))
-        console.print(f"left out: {len(others)} file(s) that are no pictures ({kinds})", markup=False, highlight=False)
+        console.print(
+            f"left out: {len(others)} file(s) of kinds that are not read ({kinds})", markup=False, highlight=False
+        )
     masks = verb.finder(input_dir, mask, "mask") if mask else None
     guides = verb.finder(input_dir, guide, "guide") if guide else None
     if model is not None:
@@ -190,7 +199,7 @@ def translate(
         for result in each(console, work, len(items)):
             results.append(result)
     except KeyboardInterrupt:
-        done = f"stopped: {len(results)} of {len(items)} were done, and are whole."
+        done = f"stopped after {len(results)} of {len(items)}; what is written is whole."
         raise Interrupted(f"{done} Go on: the same command with --skip-existing.", 130) from None
     failed = [(item, error) for item, error in results if error is not None]
     if as_json:

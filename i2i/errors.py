@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
 
 
@@ -58,6 +59,13 @@ class Interrupted(I2IError):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def told(error: BaseException) -> str:
+    """Return what a foreign error says, and the file and line that raised it."""
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    place = f" ({last[0].filename}:{last[0].lineno})" if last else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ from i2i.compose import Pipeline, check_sides, compose, make, rehearse
 from i2i.contracts import Batch, Tracker
 from i2i.data import auto_workers, stream
 from i2i.engine import GENERATOR, Averages, Training, enough_memory, fit, keep_freed_memory, pick_device, pick_precision
-from i2i.errors import DataError, I2IError, Interrupted, UsageError
+from i2i.errors import DataError, I2IError, Interrupted, PluginError, UsageError, told
 from i2i.evaluate import HeldOut, measured, values_of
 from i2i.files import read_json, write_json
 from i2i.plugins import used
@@ -138,7 +138,10 @@ def _work(
         display.note(f"{run.recipe}: has no [validation]: nothing is held out, and nothing measured.")
     display.note(f"{run.path}: {verb}, {training.steps} steps on {device.type} in {precision}")
     try:
-        with enough_memory(f"at batch {plan.train.batch}", f"--set train.batch={max(1, plan.train.batch // 2)}"):
+        with (
+            _first_step(session),
+            enough_memory(f"at batch {plan.train.batch}", f"--set train.batch={max(1, plan.train.batch // 2)}"),
+        ):
             with _stopping(session):
                 _loop(session)
             _finish(session)
@@ -198,12 +201,29 @@ def _saving(session: Session, batches: Iterator[Batch]) -> Iterator[Batch]:
     """Pass batches on; where one cannot be made, save what was trained before the error goes its way."""
     try:
         yield from batches
-    except I2IError as error:
-        step = session.training.step
-        if step == session.first_step:
+    except Exception:
+        if session.training.step > session.first_step:
+            path = session.run.path
+            try:
+                _save(session)
+                session.display.note(f"{path}: saved at step {session.training.step}. Go on: i2i train --resume {path}")
+            except I2IError as lost:  # the picture is to be named all the same
+                session.display.note(f"not saved: {lost}")
+        raise
+
+
+@contextlib.contextmanager
+def _first_step(session: Session) -> Iterator[None]:
+    """Make what a stranger's part raises before a step is done a PluginError; later, its traceback tells more."""
+    try:
+        yield
+    except I2IError:
+        raise
+    except Exception as error:
+        if session.training.step > session.first_step:
             raise
-        _save(session)
-        raise type(error)(f"{error}\nSaved at step {step}. Go on: i2i train --resume {session.run.path}") from error
+        method = type(session.training.method).__name__
+        raise PluginError(f"the first step of the method {method} fails: {told(error)}") from error
 
 
 @contextlib.contextmanager

@@ -143,7 +143,7 @@ class Translator:
         if not x.numel():
             raise DataError(f"expected a picture, not an empty tensor {tuple(image.shape)}.")
         if not indices:
-            _check_range(float(x.max()))
+            _check_range(*torch.stack(x.aminmax()).tolist())
         holes = None
         if mask is not None:
             holes = torch.as_tensor(mask).float()
@@ -215,17 +215,18 @@ def _picture(image: np.ndarray) -> images.Picture:
         raise DataError(f"expected a picture, not an empty array {image.shape}.")
     if np.issubdtype(pixels.dtype, np.floating):
         pixels = pixels.astype(np.float32)
-        _check_range(float(pixels.max()))
+        _check_range(*map(float, (pixels.min(), pixels.max())))
     elif pixels.dtype not in (np.uint8, np.uint16):
         raise DataError(f"expected uint8, uint16 or float in [0, 1], not {pixels.dtype}.")
     alpha = pixels[:, :, 3] if pixels.shape[2] == 4 else None
     return images.Picture(np.ascontiguousarray(pixels[:, :, :3]), alpha)
 
 
-def _check_range(highest: float) -> None:
-    """Raise DataError for floats in 0 ... 255; a little above 1 is what resampling makes."""
-    if highest > 2:
-        raise DataError(f"floats are taken in [0, 1], and these go up to {highest:.6g}: divide them, or give uint8.")
+def _check_range(lowest: float, highest: float) -> None:
+    """Raise DataError for floats in 0 ... 255 or -1 ... 1, and for NaN; resampling goes a little beyond [0, 1]."""
+    if not (lowest > -0.5 and highest < 2):
+        found = f"from {lowest:.6g} to {highest:.6g}"
+        raise DataError(f"floats are taken in [0, 1], and these go {found}: bring them there, or give uint8.")
 
 
 def _hole(alpha: np.ndarray | None) -> np.ndarray | None:
@@ -276,7 +277,6 @@ def plan(
     *,
     extension: str = "png",
     overwrite: bool = False,
-    skip_existing: bool = False,
 ) -> list[Item]:
     """Return what a translation of a folder will read and write; every obstacle is found before the first picture."""
     if extension not in FORMATS:
@@ -291,13 +291,13 @@ def plan(
     for item in items:
         if (other := first.setdefault(item.target, item.source)) != item.source:
             raise UsageError(f"{other} and {item.source} would both become {item.target}: rename one of them.")
-    existing = {item.target: item for item in items if item.target.exists()}
-    if existing and not (overwrite or skip_existing):
+    existing = [item.target for item in items if item.target.exists()]
+    if existing and not overwrite:
         raise UsageError(
-            f"{next(iter(existing))} exists already ({len(existing)} such file(s)). Add --skip-existing to translate "
+            f"{existing[0]} exists already ({len(existing)} such file(s)). Add --skip-existing to translate "
             "the others, or --overwrite to replace them."
         )
-    return [item for item in items if item.target not in existing] if skip_existing else items
+    return items
 
 
 def translate_folder(

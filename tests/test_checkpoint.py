@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from i2i.checkpoint import Run, find_model, load_model, newest_run, save_model
 from i2i.errors import DataError, ResourceError, UnsafeFileError, UsageError
@@ -91,6 +92,18 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None
         fail(OSError(28, "No space left on device"))
     assert json.loads(path.read_text()) == {"old": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_full_disk_is_known_for_one_from_what_safetensors_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("i2i.checkpoint.save_file", full)
+    with pytest.raises(ResourceError, match=r"os error 28\)\. Free some space, or choose another folder"):
+        save_model(tmp_path, {}, {"x": torch.zeros(1)})
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

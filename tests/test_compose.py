@@ -1,18 +1,23 @@
-"""What a rehearsal finds before a run is begun."""
+"""What is said of a stranger's generator that does not fit, and that one which needs numbers is not refused."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 from conftest import TINY
+from rich.console import Console
 from torch import Tensor, nn
 
-from i2i import recipe
+from i2i import recipe, train
+from i2i.check import summarise
 from i2i.compose import compose, rehearse
+from i2i.display import TrainDisplay
 from i2i.errors import PluginError
+from i2i.recipe import Recipe
 
 
 class Crops(nn.Module):
@@ -37,16 +42,30 @@ class Counts(nn.Module):
         return self.convolution(x) if x.mean().item() < 9 else x
 
 
-def rehearsed(generator: type) -> None:
+@pytest.fixture
+def plan(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """A tiny recipe with a stranger's generator, which no package registers here."""
+    monkeypatch.setattr("i2i.build.describe", lambda kind, part: {"name": str(part)})
     plan = recipe.parse(Path("tiny.toml"), TINY.encode())
-    chosen = getattr(plan.method, "keywords", {}) | {"generator": generator}
-    rehearse(compose(replace(plan, method=partial(getattr(plan.method, "func", plan.method), **chosen))))
+    chosen = getattr(plan.method, "keywords", {}) | {"generator": request.param}
+    return replace(plan, method=partial(getattr(plan.method, "func", plan.method), **chosen))
 
 
-def test_a_generator_that_changes_the_size_is_told_of() -> None:
-    with pytest.raises(PluginError, match=r"Pix2Pix cannot make a step from 2 x 3 x 32 x 32 to 2 x 3 x 32 x 32: .*28"):
-        rehearsed(Crops)
+@pytest.mark.parametrize("plan", [Counts], indirect=True)
+def test_a_generator_that_needs_numbers_trains(plan: Recipe, tmp_path: Path) -> None:
+    rehearse(compose(plan))
+    assert "item() cannot be called" in summarise(compose(plan), "cpu").unknown
+    with TrainDisplay(Console(quiet=True)) as display:
+        assert train.start(plan, runs=tmp_path, device="cpu", display=display).finished
 
 
-def test_a_generator_that_needs_numbers_passes() -> None:
-    rehearsed(Counts)
+@pytest.mark.parametrize("plan", [Crops], indirect=True)
+def test_a_generator_that_changes_the_size_is_a_plugin_that_fails(plan: Recipe, tmp_path: Path) -> None:
+    found = summarise(compose(plan), "cpu")
+    assert found.memory is None
+    assert re.search(r"RuntimeError: .*28.*\(.+py:\d+\)", found.unknown)
+    with (
+        TrainDisplay(Console(quiet=True)) as display,
+        pytest.raises(PluginError, match=r"the first step of the method Pix2Pix fails: RuntimeError: .*28"),
+    ):
+        train.start(plan, runs=tmp_path, device="cpu", display=display)

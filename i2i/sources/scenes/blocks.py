@@ -64,21 +64,22 @@ class Slope(IntEnum):
 
 
 class Sheet(IntEnum):
-    """What a map draws, the later over the earlier; polygons of one sheet do not overlap."""
+    """What a map draws, the later over the earlier; polygons of one sheet must not overlap, or both vanish there."""
 
     AVENUE = 0
-    CASING = 1
-    GROUND = 2
-    BUILT = 3
-    PARK = 4
-    WATER = 5
-    BRIDGE_CASING = 6
-    BRIDGE = 7
-    PATH = 8
-    PATH_ACROSS = 9
-    POND = 10
-    OUTLINE = 11
-    BUILDING = 12
+    AVENUE_ACROSS = 1
+    CASING = 2
+    GROUND = 3
+    BUILT = 4
+    PARK = 5
+    WATER = 6
+    BRIDGE_CASING = 7
+    BRIDGE = 8
+    PATH = 9
+    PATH_ACROSS = 10
+    POND = 11
+    OUTLINE = 12
+    BUILDING = 13
 
 
 # By Use: what a block is covered with, its colour, how many trees it has, and its sheet of the map.
@@ -443,4 +444,8 @@ def _dashes(builder: _Builder, pieces: Integers, half: Floats, *, level: bool = 
     builder.draw(piece, rectangles(*(ends + sides if level else sides + ends)), (226, 226, 220), Surface.ASPHALT)
     wide = 0 * half + np.float32(6)
     along, across = (-half, half), (-wide, wide)
-    builder.map(pieces, rectangles(*(along + across if level else across + along)), Sheet.AVENUE)
+    builder.map(
+        pieces,
+        rectangles(*(along + across if level else across + along)),
+        Sheet.AVENUE_ACROSS if level else Sheet.AVENUE,
+    )

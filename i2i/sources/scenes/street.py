@@ -166,8 +166,7 @@ def _place(
     Return the walls of the rows by their numbers in the kit, and the numbers of their first polygons.
     """
     houses = [(*house, owner) for owner, house in enumerate(rows)]
-    shells = [house for house in houses[::-1] if not _hidden(rows, house[3], parts)]
-    shells = [(number + _BUILDINGS, x, near, owner) for number, x, near, owner in shells]
+    shells = [(number + _BUILDINGS, x, near, owner) for number, x, near, owner in houses[::-1]]
     reliefs = [(number + 2 * _BUILDINGS, x, near, owner) for number, x, near, owner in houses[::-1]]
     others = [(*thing, owner) for owner, thing in enumerate(loose, len(rows))]
     placed = np.array([(skyline, 1.0, 0.0, 0), *shells, *houses, *reliefs, *others], np.float32)
@@ -176,14 +175,6 @@ def _place(
     first = parts.kit.place(shapes, piece, x, z, tint.take(owner, axis=0), light)
     walls = slice(1 + len(shells), 1 + len(shells) + len(houses))
     return piece[walls], first[walls] + (before + 1)
-
-
-def _hidden(rows: Placed, house: int, parts: _StreetKit) -> bool:
-    """Return whether the building before it hides the side and the roof of a building."""
-    number, x, near = rows[house]
-    before, x_before, near_before = rows[house - 1]
-    adjoins = house > 0 and x_before == x and near - near_before < parts.width[before] + 1
-    return adjoins and parts.height[before] > parts.height[number] + 1
 
 
 def _layout(rng: Draws) -> Layout:

@@ -91,6 +91,7 @@ def _place(layout: _Layout, sun: tuple[float, float], tint: Floats) -> tuple[Sha
     piece, x, y = placed[:, 0].astype(np.intp), placed[:, 1], placed[:, 2]
     photo, plan, shadows = Shapes(), Shapes(), Shapes()
     photo.add(flat(-EDGE, EDGE, -EDGE, EDGE), ASPHALT, Surface.ASPHALT)
+    tint[np.isin(piece, kit.bridges)] = 1  # as the streets that they carry on
     kit.photo.place(photo, piece, x, y, tint, _light_on_slopes(sun))
     kit.plan.place(plan, piece, x, y, tint, np.ones((2, len(Slope)), np.float32))
     quarter = 4 * piece + ((x > 0) == (sun[0] > 0)) + 2 * (sun[1] > 0)

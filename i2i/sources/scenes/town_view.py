@@ -32,6 +32,7 @@ _SUN = np.array((0.66 / FULL, 0.63 / FULL, 0.56 / FULL), np.float32)[:, None, No
 _STREETS: Colour = (255, 255, 255)
 _SHEETS: dict[Sheet, Colour] = {
     Sheet.AVENUE: (255, 226, 130),
+    Sheet.AVENUE_ACROSS: (255, 226, 130),
     Sheet.CASING: (206, 200, 192),
     Sheet.GROUND: (242, 239, 233),
     Sheet.BUILT: (232, 230, 226),

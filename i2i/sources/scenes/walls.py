@@ -96,7 +96,7 @@ class Walls:
         aside = (np.arange(side) + 0.5) / side - view.vanish
         right = aside > 0
         depth = np.where(right, self.distance[1], -self.distance[0]) / aside
-        key = depth + ROW * right
+        key = np.minimum(depth, ROW - 1) + ROW * right
         house = np.maximum(np.searchsorted(self.keys, key) - 1, 0)
         along = key - self.keys.take(house)
         strip = np.searchsorted(self.strips.keys, SPACING * self.wall.take(house) + along) - 1
