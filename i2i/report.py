@@ -95,8 +95,8 @@ def write_report(
     """
     body = [
         f"<header><h1>{_text(title)}</h1>{_summary(summary)}</header>",
-        _samples(samples),
         _metrics(metrics or {}),
+        _samples(samples),
         _curves(log, notes or {}),
         f"<details><summary>Recipe</summary><pre>{_text(recipe)}</pre></details>" if recipe else "",
     ]
@@ -160,6 +160,12 @@ def _image(path: Path, caption: str) -> str:
     return f'<img alt="{_text(caption)}" src="data:image/png;base64,{data}">'
 
 
+def _measure(value: float | str) -> str:
+    """Return a value with four significant digits, the last of them 0 or not: 17.00 beside 8.607."""
+    plain = isinstance(value, str) or not 1e-3 <= abs(value) < 1e3
+    return _number(value) if plain else f"{value:#.4g}"
+
+
 def _metrics(metrics: Mapping[str, Mapping[str, float | str]]) -> str:
     if not metrics:
         return ""
@@ -167,7 +173,7 @@ def _metrics(metrics: Mapping[str, Mapping[str, float | str]]) -> str:
     head = "".join(f"<th>{_text(column)}</th>" for column in columns)
     rows = "".join(
         f"<tr><th>{_text(name)}</th>"
-        + "".join(f"<td>{_text(_number(values[column])) if column in values else ''}</td>" for column in columns)
+        + "".join(f"<td>{_text(_measure(values[column])) if column in values else ''}</td>" for column in columns)
         + "</tr>"
         for name, values in metrics.items()
     )

@@ -298,8 +298,8 @@ def _finish(session: Session) -> None:
     for tracker in session.trackers:
         tracker.log(steps, {f"held out/{name}": values["translated"] for name, values in metrics.items()})
     for name, values in metrics.items():
-        beside = f" (untranslated input: {values['input']:.4g})" if "input" in values else ""
-        session.display.note(f"held out: {name} {values['translated']:.4g}{beside}")
+        beside = f" (untranslated input: {values['input']:#.4g})" if "input" in values else ""
+        session.display.note(f"held out: {name} {values['translated']:#.4g}{beside}")
     session.display.note(f"finished in {seconds:.0f} s: {run.path / 'report.html'}")
 
 
