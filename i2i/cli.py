@@ -169,6 +169,8 @@ def translate(
         count, items = len(items), [item for item in items if not item.target.exists()]
         console.print(f"{count - len(items)} of {count} were there already")
         if not items:
+            if as_json:
+                _print_json({"translated": [], "failed": []})
             return
     if others := images.list_others(input_dir):
         kinds = ", ".join(sorted({path.suffix or path.name for path in others}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class I2IError(Exception):
@@ -62,9 +63,10 @@ class Interrupted(I2IError):
 
 
 def told(error: BaseException) -> str:
-    """Return what a foreign error says, and the file and line that raised it."""
-    last = traceback.extract_tb(error.__traceback__)[-1:]
-    place = f" ({last[0].filename}:{last[0].lineno})" if last else ""
+    """Return what a foreign error says, and the last file and line on its way that are not torch's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "torch" not in Path(frame.filename).parts] or frames
+    place = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
     return f"{type(error).__name__}: {error}{place}"
 
 

@@ -271,13 +271,7 @@ class Item:
     target: Path
 
 
-def plan(
-    input_dir: Path,
-    output_dir: Path,
-    *,
-    extension: str = "png",
-    overwrite: bool = False,
-) -> list[Item]:
+def plan(input_dir: Path, output_dir: Path, *, extension: str = "png", overwrite: bool = False) -> list[Item]:
     """Return what a translation of a folder will read and write; every obstacle is found before the first picture."""
     if extension not in FORMATS:
         raise UsageError(f"--format {extension}: not a format that is written. Known: {', '.join(FORMATS)}.")

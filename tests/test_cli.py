@@ -350,7 +350,9 @@ def test_existing_outputs_are_an_error_without_overwrite(run: Cli, trained: Path
     assert (code, out.splitlines()[-1]) == (0, f"2 of 2 translated into {tmp_path / 'out'}")
     assert "left out: 1 file(s) of kinds that are not read (.txt)" in err
     assert "1 of 3 were there already" in err
-    assert "3 of 3 were there already" in run(*arguments, "--skip-existing")[2]
+    code, out, err = run(*arguments, "--skip-existing", "--json")
+    assert (code, json.loads(out)) == (0, {"translated": [], "failed": []})
+    assert "3 of 3 were there already" in err
     assert (tmp_path / "out" / "a.png").read_bytes() == before
     assert run(*arguments, "--skip-existing", "--overwrite")[0] == 2
     assert run(*arguments, "--overwrite")[0] == 0

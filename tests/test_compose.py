@@ -63,7 +63,7 @@ def test_a_generator_that_needs_numbers_trains(plan: Recipe, tmp_path: Path) -> 
 def test_a_generator_that_changes_the_size_is_a_plugin_that_fails(plan: Recipe, tmp_path: Path) -> None:
     found = summarise(compose(plan), "cpu")
     assert found.memory is None
-    assert re.search(r"RuntimeError: .*28.*\(.+py:\d+\)", found.unknown)
+    assert re.search(r"RuntimeError: .*28.*\(.+pix2pix\.py:\d+\)", found.unknown)
     with (
         TrainDisplay(Console(quiet=True)) as display,
         pytest.raises(PluginError, match=r"the first step of the method Pix2Pix fails: RuntimeError: .*28"),
