@@ -141,14 +141,15 @@ class Run:
         with writing(self.recipe) as temporary:  # by which a folder is known for a run
             temporary.write_bytes(recipe)
 
-    def overrides(self) -> list[str]:
-        """Return the `--set` values that the run was started with."""
-        return list(read_json(self.path / "resolved.json")["overrides"])
+    def resolved(self) -> dict[str, Any]:
+        """Return what the run was started with: the recipe with its defaults filled in, `--set` values, versions."""
+        return dict(read_json(self.path / "resolved.json"))
 
     def plan(self, settings: Sequence[str] = ()) -> Recipe:
         """Return the recipe as the run was started with it, and further `--set` values after those."""
-        name = read_json(self.path / "resolved.json").get("name")
-        return parse(self.recipe, self.recipe.read_bytes(), [*self.overrides(), *settings], name=name)
+        resolved = self.resolved()
+        overrides = [*resolved["overrides"], *settings]
+        return parse(self.recipe, self.recipe.read_bytes(), overrides, name=resolved.get("name"))
 
     def save_state(self, step: int, tensors: Mapping[str, Tensor]) -> None:
         """Write the training state of a step; the two last are kept."""

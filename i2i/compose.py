@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from i2i import build, images
 from i2i.augment import DeviceAugment, HostPrepare
 from i2i.build import Part, Problem
 from i2i.contracts import Batch, Images, Task
-from i2i.data import Samples, fixed, mix
+from i2i.data import Samples, fixed
 from i2i.engine import GENERATOR, autocast, players
 from i2i.errors import DataError, I2IError, PluginError, UnsafeFileError, UsageError, nearest
 from i2i.recipe import Data, Recipe
@@ -181,33 +181,6 @@ def forward(method: nn.Module, x: Tensor, precision: torch.dtype = torch.float32
 def multiple_of(method: nn.Module) -> int:
     """Return what both sides of an input must divide by."""
     return int(getattr(method, "multiple", getattr(getattr(method, GENERATOR), "multiple", 1)))
-
-
-@torch.no_grad()
-def translate_held_out(
-    task: Task, method: nn.Module, pictures: Images, precision: torch.dtype, first: int = 0
-) -> tuple[Images, Batch, Tensor]:
-    """Translate pictures whose truth is known: (the pictures with what the task made of them, batch, the translation).
-
-    first: the index of the first of them. What the task draws at random for a picture (a hole) follows from its index
-    alone, and is drawn on the CPU: neither the batch nor the device changes what is measured.
-    """
-    device = next(iter(pictures.values())).device
-    parts = []
-    with torch.random.fork_rng(devices=[]):
-        for i in range(len(next(iter(pictures.values())))):
-            torch.manual_seed(mix(0, first + i))
-            parts.append(task.batch({name: picture[i : i + 1].cpu() for name, picture in pictures.items()}))
-
-    def joined(one: Callable[[Batch], Tensor]) -> Tensor:
-        return torch.cat([one(part) for part in parts]).to(device)
-
-    mask = None if parts[0].mask is None else joined(lambda part: cast(Tensor, part.mask))
-    batch = Batch(joined(lambda part: part.a), joined(lambda part: part.b), mask)
-    pictures = with_mask(pictures, batch)
-    if task.target not in pictures:
-        pictures = {**pictures, task.target: task.decode(batch.b, pictures)}
-    return pictures, batch, task.decode(forward(method, batch.a, precision), pictures)
 
 
 def with_mask(pictures: Images, batch: Batch) -> Images:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from i2i import build, images
 from i2i.build import Part
 from i2i.checkpoint import Run, load_model
-from i2i.compose import make, make_samples, rebuild, shown, translate_held_out
+from i2i.compose import forward, make, make_samples, rebuild, shown, with_mask
 from i2i.contracts import Batch, Images, ImageSpec, Metric, Sample, Task
 from i2i.data import Samples, fixed, mix, together
 from i2i.engine import pick_device, pick_precision
@@ -66,8 +67,28 @@ class HeldOut:
         if pending:
             yield self._translated(together(self.samples, [*pending], self.device), first)
 
-    def _translated(self, given: Images, first: int) -> Translated:
-        return translate_held_out(self.task, self.method, given, self.precision, first)
+    @torch.no_grad()
+    def _translated(self, pictures: Images, first: int) -> Translated:
+        """Translate pictures, of which the first has the index `first`.
+
+        What the task draws at random for a picture (a hole) follows from its index alone, and is drawn on the CPU:
+        neither the batch nor the device changes what is measured.
+        """
+        task, parts = self.task, []
+        with torch.random.fork_rng(devices=[]):
+            for i in range(len(next(iter(pictures.values())))):
+                torch.manual_seed(mix(0, first + i))
+                parts.append(task.batch({name: picture[i : i + 1].cpu() for name, picture in pictures.items()}))
+
+        def joined(one: Callable[[Batch], Tensor]) -> Tensor:
+            return torch.cat([one(part) for part in parts]).to(self.device)
+
+        mask = None if parts[0].mask is None else joined(lambda part: cast(Tensor, part.mask))
+        batch = Batch(joined(lambda part: part.a), joined(lambda part: part.b), mask)
+        pictures = with_mask(pictures, batch)
+        if task.target not in pictures:
+            pictures = {**pictures, task.target: task.decode(batch.b, pictures)}
+        return pictures, batch, task.decode(forward(self.method, batch.a, self.precision), pictures)
 
     def rows(self, count: int) -> Iterator[list[np.ndarray]]:
         """Yield input, output and truth of up to `count` samples as pictures H × W × 3, uint8.

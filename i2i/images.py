@@ -175,7 +175,7 @@ def list_images(root: Path | str) -> list[Path]:
         raise DataError(f"{root}: there is no such folder.{_sibling(root)} Give a folder of pictures.")
     if not root.is_dir():
         raise DataError(f"{root}: is a file, not a folder. Give the folder that holds it: {root.parent}.")
-    found = [path for path in _walk(root) if path.suffix.lower() in EXTENSIONS]
+    found = [path for path in _walk(root) if path.suffix.lower() in EXTENSIONS and path.is_file()]
     if not found:
         raise DataError(
             f"{root}: holds no pictures, also in its sub-folders. "
@@ -186,7 +186,7 @@ def list_images(root: Path | str) -> list[Path]:
 
 def list_others(root: Path | str) -> list[Path]:
     """Return the files below a folder that `list_images` passes over for their extensions."""
-    return sorted(path for path in _walk(Path(root)) if path.suffix.lower() not in EXTENSIONS)
+    return sorted(path for path in _walk(Path(root)) if path.suffix.lower() not in EXTENSIONS and path.is_file())
 
 
 def write(
@@ -500,7 +500,7 @@ def _sibling(path: Path) -> str:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """Yield the regular files below root, through links, each real folder once; hidden ones are passed over."""
+    """Yield what is no folder below root, through links, each real folder once; hidden ones are passed over."""
     seen = set()
     for folder, folders, names in os.walk(root, followlinks=True, onerror=_unlisted):
         status = os.stat(folder)
@@ -509,10 +509,7 @@ def _walk(root: Path) -> Iterator[Path]:
             continue
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            path = Path(folder, name)
-            if not name.startswith(".") and path.is_file():
-                yield path
+        yield from (Path(folder, name) for name in names if not name.startswith("."))
 
 
 def _unlisted(error: OSError) -> None:

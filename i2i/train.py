@@ -22,7 +22,7 @@ from i2i.data import auto_workers, stream
 from i2i.engine import GENERATOR, Averages, Training, enough_memory, fit, keep_freed_memory, pick_device, pick_precision
 from i2i.errors import DataError, I2IError, Interrupted, PluginError, UsageError, told
 from i2i.evaluate import HeldOut, measured, values_of
-from i2i.files import read_json, write_json
+from i2i.files import write_json
 from i2i.plugins import used
 from i2i.recipe import Recipe
 from i2i.report import write_report
@@ -89,7 +89,7 @@ def resume(path: Path, *, device: str, display: Display) -> Run:
     run = Run.open(path)
     if run.finished:
         raise UsageError(f"{path}: has finished; there is nothing to go on with.")
-    resolved = read_json(path / "resolved.json")
+    resolved = run.resolved()
     pipeline = compose(run.plan())
     return _work(run, pipeline, where, resolved, display, resumed=True)
 

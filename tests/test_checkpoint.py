@@ -30,7 +30,7 @@ def test_names_never_repeat(tmp_path: Path) -> None:
 
 def test_the_recipe_is_kept_byte_for_byte(one: Run) -> None:
     assert one.recipe.read_bytes() == b"task = 'x'\r\n# kept\n"
-    assert one.overrides() == ["a=1"]
+    assert one.resolved()["overrides"] == ["a=1"]
 
 
 def test_the_newest_state_comes_back_and_two_are_kept(one: Run) -> None:
