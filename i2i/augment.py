@@ -140,12 +140,15 @@ class HostPrepare:
     padded with `void` (0 where the map has none) unless the step sets `fill_mask`. Pictures that are made smaller are
     averaged over area unless the step says which `interpolation` or `area_for_downscale` it wants.
 
+    paired: False where the pictures of a sample show different scenes: each is then drawn for by itself.
+
     Can be pickled for worker processes; one instance serves one thread. The errors are those of `DeviceAugment`.
     """
 
-    def __init__(self, steps: Sequence[Step], images: Mapping[str, ImageSpec]) -> None:
+    def __init__(self, steps: Sequence[Step], images: Mapping[str, ImageSpec], *, paired: bool = True) -> None:
         if steps:
             check_albumentations()
+        self._order = None if paired else {name: place for place, name in enumerate(images)}
         self._steps = [_host_step(i, step, images) for i, step in enumerate(steps)]
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
@@ -160,8 +163,11 @@ class HostPrepare:
         # Once for all the steps: turning the axes round costs as much as a resize.
         pictures = {name: np.ascontiguousarray(sample[name].transpose(1, 2, 0)) for name in names}
         for index, step in enumerate(self._steps):
-            step_seed = int(np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)[0])
-            pictures |= step.apply(pictures, step_seed)
+            if self._order is None:
+                pictures |= step.apply({name: pictures[name] for name in step.specs}, _seed(seed, index))
+            else:
+                for name in step.specs:
+                    pictures |= step.apply({name: pictures[name]}, _seed(seed, index, self._order[name]))
         return sample | {name: np.ascontiguousarray(p.transpose(2, 0, 1)) for name, p in pictures.items()}
 
 
@@ -175,9 +181,8 @@ class _HostStep:
     moves: bool
     fills: bool
 
-    def apply(self, pictures: Sample, seed: int) -> Sample:
-        """Transform the pictures H × W × C that the step acts on."""
-        before = {name: pictures[name] for name in self.specs}
+    def apply(self, before: Sample, seed: int) -> Sample:
+        """Transform pictures H × W × C, of those that the step acts on, by one draw."""
         after, draws = {}, []
         for name, picture in before.items():
             h, w, c = picture.shape
@@ -300,6 +305,10 @@ def _same(draw: dict[str, Any] | None, other: dict[str, Any] | None) -> bool:
     if draw is None or other is None:
         return draw is other
     return all(np.array_equal(draw[key], other[key]) for key in draw if key != "shape")
+
+
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 def _void(spec: ImageSpec) -> int:

@@ -148,6 +148,9 @@ def translate(
         bool, typer.Option("--stochastic", help="Keep the dropout on: another result a seed.")
     ] = False,
     seed: Annotated[int, typer.Option(help="What --stochastic draws from.", min=0)] = 0,
+    reverse: Annotated[
+        bool, typer.Option("--reverse", help="From the target to the input, by a model that learnt both ways.")
+    ] = False,
     format: Annotated[str, typer.Option(help="png, jpg, webp or tif.")] = "png",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
     skip_existing: Annotated[
@@ -180,9 +183,9 @@ def translate(
     masks = verb.finder(input_dir, mask, "mask") if mask else None
     guides = verb.finder(input_dir, guide, "guide") if guide else None
     if model is not None:
-        translator = verb.load(model, device, stochastic=stochastic)
+        translator = verb.load(model, device, stochastic=stochastic, reverse=reverse)
     else:
-        translator, run = verb.load_newest(runs, device, stochastic=stochastic)
+        translator, run = verb.load_newest(runs, device, stochastic=stochastic, reverse=reverse)
         console.print(f"model: {run} (the newest finished run)", markup=False, highlight=False, soft_wrap=True)
     translator.check_format(format)
     if mask and not translator.wants_mask:

@@ -38,6 +38,7 @@ def compose(recipe: Recipe) -> Pipeline:
     _check_names(recipe, task)
     samples = make_samples(recipe.source, task)
     held_out = make_samples(recipe.validation, task) if recipe.validation else None
+    check_pairs(recipe, task, samples, held_out)
     augment = DeviceAugment(recipe.augment, task.images)
     torch.manual_seed(recipe.train.seed)
     method: nn.Module = make(recipe.method, task)
@@ -65,6 +66,27 @@ def _check_names(recipe: Recipe, task: Task) -> None:
         for name in step.on or ()
         if name not in task.images
     ]
+    if problems:
+        raise recipe.error(problems)
+
+
+def check_pairs(recipe: Recipe, task: Task, samples: Samples | None, held_out: Samples | None) -> None:
+    """Find what needs pairs and is given none: all is reported together.
+
+    samples: those to train on; None for a model that has been trained.
+    """
+    problems = []
+    if samples and task.paired and not samples.paired:
+        text = "its pictures are no pairs of one scene, and the task learns from pairs: give another source, or a task"
+        problems.append(Problem(("source",), f"{text} that needs none."))
+    if held_out and not held_out.paired:
+        text = (
+            "compares each translation with its truth, and the pictures of [validation] are no pairs of one scene: "
+            "leave it out, take one that compares sets of pictures (fid, kid, lab_histogram), or hold out pairs."
+        )
+        for place, part in enumerate(recipe.metrics):
+            if getattr(getattr(part, "func", part), "paired", True):
+                problems.append(Problem(("metrics", place), text))
     if problems:
         raise recipe.error(problems)
 
@@ -135,7 +157,9 @@ def make(part: Part, *supplied: Any) -> Any:
 def make_samples(data: Data, task: Task) -> Samples:
     """Build a source with its preparation."""
     source = make(data.make, task.images)
-    return Samples(source, task.images, HostPrepare(data.prepare, task.images) if data.prepare else None)
+    paired = bool(getattr(source, "paired", True))
+    prepare = HostPrepare(data.prepare, task.images, paired=paired) if data.prepare else None
+    return Samples(source, task.images, prepare)
 
 
 def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tuple[Task, nn.Module]:
@@ -180,7 +204,8 @@ def forward(method: nn.Module, x: Tensor, precision: torch.dtype = torch.float32
 
 def multiple_of(method: nn.Module) -> int:
     """Return what both sides of an input must divide by."""
-    return int(getattr(method, "multiple", getattr(getattr(method, GENERATOR), "multiple", 1)))
+    own = getattr(method, "multiple", None)
+    return int(getattr(getattr(method, GENERATOR), "multiple", 1) if own is None else own)
 
 
 def with_mask(pictures: Images, batch: Batch) -> Images:

@@ -78,7 +78,11 @@ class Generator(Protocol):
 
 @runtime_checkable
 class Discriminator(Protocol):
-    """`Discriminator(in_channels, *, ...)`: a torch module from x to its logit maps, one a scale, no sigmoid."""
+    """`Discriminator(in_channels, *, ...)`: a torch module from x to its logit maps, one a scale, no sigmoid.
+
+    The picture to be judged is the last channels of x, behind what it is judged beside. `features(x)` (optional): for
+    each scale the maps of its layers, the logits last, for methods that compare them.
+    """
 
     def __call__(self, x: Tensor, /) -> list[Tensor]: ...
 
@@ -110,12 +114,13 @@ class Task(Protocol):
     images: every picture that training takes from the source. inputs: the names that `encode` reads, the picture to
     translate first; then "mask" where there is a hole to be filled, or the name of a picture that guides. An input that
     the source need not give is made by `batch`. target: the name of the picture that `decode` predicts; where the
-    source gives none of that name, the truth is what `decode` makes of Batch.b. paired: the pictures of a sample show
-    the same scene. palette (optional): RGB triples in 0 ... 255 for a target of class indices.
+    source gives none of that name, the truth is what `decode` makes of Batch.b. paired: the pictures of a sample must
+    show the same scene. palette (optional): RGB triples in 0 ... 255 for a target of class indices.
 
     Two methods are optional. `preview(images)`: the input as a picture to look at, N × 1 or 3 × H × W in [0, 1], where
     the first channels of `encode` are none; images holds "mask" where `batch` drew one. `present(decoded, images)`:
-    what `i2i translate` writes, where that is more than the target picture (a photo cut out: N × 4 × H × W).
+    what `i2i translate` writes, where that is more than the target picture (a photo cut out: N × 4 × H × W). And
+    `reverse()`: the task of translating the other way, for methods that learn both.
     """
 
     images: Mapping[str, ImageSpec]
@@ -147,7 +152,10 @@ class Method(Protocol):
     """`Method(task, *, ...)`: an algorithm from a paper, a torch module whose children are the players.
 
     A player is a child module with weights to train; its name is the name in `step`'s turns and of its
-    `[optimizer.NAME]` table. Player `g` is all that `translate` needs.
+    `[optimizer.NAME]` table. Player `g` is all that `translate` needs. What else a method carries from step to step (a
+    pool of pictures, a count) it keeps in buffers, and a resumed run finds it there.
+
+    `back(x)` (optional): as `translate`, from the target to the input, by a method that learns both ways.
     """
 
     def step(self, batch: Batch, /) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -163,7 +171,10 @@ class Method(Protocol):
 class Source(Protocol):
     """`Source(images, *, ...)`: samples by index; `images` is the task's mapping of names to ImageSpec.
 
-    `source[i]` is the same for the same i, in every process. `describe(i)` (optional) names the files of a sample.
+    `source[i]` is the same for the same i, in every process. Optional: `describe(i)` names the files of a sample.
+    `paired` (True where there is none): False when the pictures of a sample show different scenes; each is then
+    prepared with a draw of its own, and there is no truth to measure by. `draw(i, seed)` is asked in the place of
+    `source[i]` where chance has a part in a sample, such as its mate: the same for the same i and seed.
     """
 
     def __len__(self) -> int: ...
@@ -181,7 +192,8 @@ class Metric(Protocol):
 
     beside (optional, default ("input",)): what is measured next to the translations: "input", the untranslated picture
     where it can be compared; "truth", the real target pictures in the place of the translations. variant (optional):
-    what the table adds to the metric's name in brackets, such as the features that stand in for others.
+    what the table adds to the metric's name in brackets, such as the features that stand in for others. paired
+    (optional, default True): False for a metric that compares two sets of pictures, and needs no truth of each.
     """
 
     higher_is_better: bool

@@ -66,7 +66,8 @@ class Samples(Dataset[Any]):
         """Return the sample of (index, seed), prepared, or what was wrong with it."""
         index, seed = key
         try:
-            sample = self.source[index]
+            draw = getattr(self.source, "draw", None)
+            sample = draw(index, mix(seed, 1)) if draw else self.source[index]
             if self.prepare:
                 sample = self.prepare(sample, seed)
             self._check(sample, index)
@@ -76,6 +77,11 @@ class Samples(Dataset[Any]):
             return error if named else type(error)(f"{self.describe(index)}: {error}")
         except Exception as error:
             return PluginError(f"{self.describe(index)}: the source failed: {type(error).__name__}: {error}")
+
+    @property
+    def paired(self) -> bool:
+        """Whether the pictures of a sample show the same scene."""
+        return bool(getattr(self.source, "paired", True))
 
     def describe(self, index: int) -> str:
         """Return words for a sample: its files, where the source knows them."""

@@ -255,14 +255,19 @@ def fit(training: Training, batches: Iterable[Batch]) -> Iterator[Report]:
 
 
 def _turns(training: Training, batch: Batch) -> dict[str, Tensor]:
-    """Run one `Method.step`: sum each turn's terms, backward into that player's weights alone, step its optimizer."""
-    terms: dict[str, Tensor] = {}
+    """Run one `Method.step`: sum each turn's terms, backward into that player's weights alone, step its optimizer.
+
+    A term that comes in several turns of a player (a critic trained five times) is reported as its mean.
+    """
+    terms: dict[str, list[Tensor]] = {}
     turns = training.method.step(batch)  # type: ignore[operator]
     while True:
         with autocast(training.device, training.precision):
             turn = next(turns, None)
         if turn is None:
-            return terms
+            return {
+                name: values[0] if len(values) == 1 else torch.stack(values).mean() for name, values in terms.items()
+            }
         player, losses = turn
         if player not in training.players:
             known = ", ".join(training.players)
@@ -276,7 +281,8 @@ def _turns(training: Training, batch: Batch) -> dict[str, Tensor]:
         torch.autograd.backward(total, inputs=parameters)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        terms |= {f"{player}/{name}": loss.detach() for name, loss in losses.items()}
+        for name, loss in losses.items():
+            terms.setdefault(f"{player}/{name}", []).append(loss.detach())
 
 
 @torch.no_grad()

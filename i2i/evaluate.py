@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from i2i import build, images
 from i2i.build import Part
 from i2i.checkpoint import Run, load_model
-from i2i.compose import forward, make, make_samples, rebuild, shown, with_mask
+from i2i.compose import check_pairs, forward, make, make_samples, rebuild, shown, with_mask
 from i2i.contracts import Batch, Images, ImageSpec, Metric, Sample, Task
 from i2i.data import Samples, fixed, mix, together
 from i2i.engine import pick_device, pick_precision
@@ -46,6 +46,11 @@ class HeldOut:
         task, method = rebuild(*load_model(run.model))
         samples = make_samples(plan.validation, task)
         return cls(task, method.to(where), samples, where, pick_precision(plan.train.precision, where))
+
+    @property
+    def titles(self) -> tuple[str, str, str]:
+        """What `rows` shows."""
+        return ("input", "output", "truth" if self.samples.paired else "another")
 
     def translated(self, index: int) -> Translated:
         """Translate one sample."""
@@ -93,7 +98,8 @@ class HeldOut:
     def rows(self, count: int) -> Iterator[list[np.ndarray]]:
         """Yield input, output and truth of up to `count` samples as pictures H × W × 3, uint8.
 
-        They are spread evenly over the samples: the first ones of a film are all alike.
+        They are spread evenly over the samples: the first ones of a film are all alike. Where the samples are no pairs
+        there is no truth, and a real picture of its kind in its place.
         """
         palette = getattr(self.task, "palette", None)
         count = min(count, len(self.samples))
@@ -196,8 +202,9 @@ def evaluate_run(
     if not (metrics or sheet):
         raise UsageError(f"{run.recipe}: has no metrics; give some with --set, such as --set 'metrics=[\"psnr\"]'.")
     held_out = HeldOut.of(run, plan, device)
+    check_pairs(plan, held_out.task, None, held_out.samples)
     if sheet:
-        images.write(sheet, images.contact_sheet([*held_out.rows(rows)], titles=["input", "output", "truth"]))
+        images.write(sheet, images.contact_sheet([*held_out.rows(rows)], titles=held_out.titles))
     return values_of(measured(held_out, metrics))
 
 

@@ -269,8 +269,8 @@ def _sample(session: Session) -> None:
     with training.averaged() as method:
         held_out = HeldOut(pipeline.task, method, samples, training.device, training.precision)
         rows = [*held_out.rows(session.settings.samples)]
-    first = "input" if pipeline.held_out else "trained on"
-    grid = images.contact_sheet(rows, titles=[first, "output", "truth"])
+    first, *others = held_out.titles
+    grid = images.contact_sheet(rows, titles=[first if pipeline.held_out else "trained on", *others])
     path = session.run.samples / f"{training.step:09d}.png"
     path.parent.mkdir(exist_ok=True)
     images.write(path, grid, overwrite=True)

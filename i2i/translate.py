@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from i2i import images
 from i2i.checkpoint import find_model, load_model, newest_run
-from i2i.compose import predict, rebuild
+from i2i.compose import multiple_of, predict, rebuild
 from i2i.contracts import Images, ImageSpec, Task
 from i2i.data import mix
 from i2i.engine import enough_memory, pick_device, pick_precision
@@ -237,17 +237,43 @@ def _hole(alpha: np.ndarray | None) -> np.ndarray | None:
     return (alpha <= half).astype(np.float32) if alpha.min() <= half else None
 
 
-def load(path: str | Path, device: str = "auto", precision: str = "float32", *, stochastic: bool = False) -> Translator:
+class Backwards(nn.Module):
+    """A method that learnt both ways, turned round: N × out_channels × H × W to N × in_channels × H × W."""
+
+    def __init__(self, method: nn.Module) -> None:
+        super().__init__()
+        self.method = method
+        self.multiple = multiple_of(method)
+
+    def translate(self, x: Tensor) -> Tensor:
+        """Map an encoded target to an input in network space."""
+        y: Tensor = self.method.back(x)  # type: ignore[operator]
+        return y
+
+
+def load(
+    path: str | Path,
+    device: str = "auto",
+    precision: str = "float32",
+    *,
+    stochastic: bool = False,
+    reverse: bool = False,
+) -> Translator:
     """Load a model: `path` is a run's directory or a model folder.
 
     device: auto, cpu, cuda, cuda:1, mps. precision: float32, bf16 (twice as fast where the hardware has it) or auto.
     stochastic: keep the generator's dropout, pix2pix's only noise (Isola et al. 2017, section 3.3): the same picture
     comes out different each time, as torch's global generator goes on. UsageError for a generator without dropout.
+    reverse: translate the other way, with a model that learnt both (CycleGAN); UsageError for another.
     """
     where = pick_device(device)
     folder = find_model(Path(path))
     description, weights = load_model(folder)
     task, method = rebuild(description, weights)
+    if reverse:
+        if not (hasattr(task, "reverse") and hasattr(method, "back")):
+            raise UsageError(f"{folder}: this model learnt one direction only; leave --reverse out.")
+        task, method = task.reverse(), Backwards(method).eval()
     if stochastic:
         noise = [module for module in method.modules() if isinstance(module, DROPOUT) and module.p > 0]
         if not noise:
@@ -257,10 +283,12 @@ def load(path: str | Path, device: str = "auto", precision: str = "float32", *, 
     return Translator(task, method.to(where), where, pick_precision(precision, where), folder)
 
 
-def load_newest(runs: Path, device: str = "auto", *, stochastic: bool = False) -> tuple[Translator, Path]:
+def load_newest(
+    runs: Path, device: str = "auto", *, stochastic: bool = False, reverse: bool = False
+) -> tuple[Translator, Path]:
     """Load the model of the newest finished run below `runs`: (translator, the run's directory)."""
     run = newest_run(runs)
-    return load(run.path, device, stochastic=stochastic), run.path
+    return load(run.path, device, stochastic=stochastic, reverse=reverse), run.path
 
 
 @dataclass(frozen=True)

@@ -342,3 +342,16 @@ def test_the_successor_of_albumentations_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.0.9" if name == "albumentationsx" else "1")
     with pytest.raises(PluginError, match="pip uninstall albumentationsx && pip install --force-reinstall albumentati"):
         prepare("Resize")
+
+
+def test_pictures_that_are_no_pairs_are_drawn_for_each_by_itself() -> None:
+    steps = [Step(part("preparations", "RandomCrop", height=8, width=8))]
+    other = np.zeros((3, 40, 31), np.float32)
+    unlike = {**scene(), "b": np.concatenate([other, other], 1)}
+    crops = [HostPrepare(steps, IMAGES, paired=False)(scene(), seed) for seed in range(4)]
+    assert all(crop["a"].shape == (3, 8, 8) for crop in crops)
+    assert any(not np.array_equal(crop["a"], crop["b"]) for crop in crops)
+    assert np.array_equal(HostPrepare(steps, IMAGES, paired=False)(scene(), 2)["b"], crops[2]["b"])
+    assert HostPrepare(steps, IMAGES, paired=False)(unlike, 0)["b"].shape == (3, 8, 8)
+    with pytest.raises(UsageError, match="one size only"):
+        HostPrepare(steps, IMAGES)(unlike, 0)

@@ -16,7 +16,7 @@ from i2i import recipe, train
 from i2i.check import summarise
 from i2i.compose import compose, rehearse
 from i2i.display import TrainDisplay
-from i2i.errors import PluginError
+from i2i.errors import PluginError, UsageError
 from i2i.recipe import Recipe
 
 
@@ -69,3 +69,16 @@ def test_a_generator_that_changes_the_size_is_a_plugin_that_fails(plan: Recipe, 
         pytest.raises(PluginError, match=r"the first step of the method Pix2Pix fails: RuntimeError: .*28"),
     ):
         train.start(plan, runs=tmp_path, device="cpu", display=display)
+
+
+def test_what_needs_pairs_is_told_that_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    from i2i.sources.scenes import Scenes
+
+    monkeypatch.setattr(Scenes, "paired", False, raising=False)
+    plan = recipe.parse(Path("tiny.toml"), TINY.encode(), ['metrics=["l1", "lab_histogram", "psnr"]'])
+    with pytest.raises(UsageError) as error:
+        compose(plan)
+    lines = sorted(str(error.value).splitlines())
+    assert len(lines) == 3
+    assert all("of one scene" in line for line in lines)
+    assert [key in "".join(lines) for key in ("metrics.0:", "metrics.1:", "metrics.2:", "source:")] == [1, 0, 1, 1]

@@ -105,3 +105,19 @@ def test_depths_become_the_same_range() -> None:
     batch = next(stream(samples, batch=2, seed=0, start=0, workers=0, device=CPU))
     assert batch["a"].dtype == torch.float32
     assert batch["a"].unique().tolist() == batch["b"].unique().tolist() == [1.0]
+
+
+def test_a_source_with_a_part_of_chance_draws_it_from_the_sample_seed() -> None:
+    class Drawn(Numbers):
+        paired = False
+
+        def draw(self, index: int, seed: int) -> Sample:
+            return {"a": self[seed % 10]["a"] + np.uint8(100 + index)}
+
+    samples = Samples(Drawn(), {"a": ImageSpec()})
+    drawn = [samples[3, seed]["a"][0, 0, 0] for seed in range(20)]  # type: ignore[index]
+    assert len(set(drawn)) > 3
+    assert set(drawn) <= set(range(103, 113))
+    assert samples[3, 7]["a"][0, 0, 0] == drawn[7]  # type: ignore[index]
+    assert not samples.paired
+    assert Samples(Numbers(), {"a": ImageSpec()}).paired

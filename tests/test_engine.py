@@ -199,3 +199,16 @@ def test_bf16_keeps_float32_weights() -> None:
     reports = run_to(t, 2)
     assert {value.dtype for value in t.tensors().values()} == {torch.float32}
     assert reports[-1].terms["g/near"].isfinite()
+
+
+def test_a_term_of_several_turns_is_reported_as_their_mean() -> None:
+    class Thrice(Tug):
+        def step(self, batch: Batch) -> Iterator[tuple[str, dict[str, Tensor]]]:
+            for value in (1.0, 2.0, 6.0):
+                yield "d", {"value": self.d(batch.a).sum() * 0 + value}
+            yield "g", {"near": (self.g(batch.a) - batch.b).square().mean()}
+
+    t = Training(Thrice(), lambda player: OptimizerSettings(), steps=1)
+    (report,) = run_to(t, 1)
+    assert report.terms["d/value"].item() == pytest.approx(3.0)
+    assert list(report.terms) == ["d/value", "g/near"]

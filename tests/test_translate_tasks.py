@@ -280,3 +280,20 @@ def test_a_format_that_cannot_hold_the_result_is_refused_at_once(run: Cli, model
     assert code == 2
     assert "--format jpg" in err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("model", ["paired"], indirect=True)
+def test_a_model_of_both_directions_translates_back(
+    run: Cli, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from i2i.methods.pix2pix import Pix2Pix
+    from i2i.tasks.paired import Paired
+
+    images.write(tmp_path / "in" / "1.png", noise())
+    code, _, err = run("translate", tmp_path / "in", tmp_path / "out", "--model", model, "--reverse")
+    assert code == 2
+    assert "one direction only" in err
+    monkeypatch.setattr(Pix2Pix, "back", lambda self, x: -x, raising=False)
+    monkeypatch.setattr(Paired, "reverse", lambda self: self, raising=False)
+    translate(run, model, tmp_path, "--reverse")
+    assert np.abs(images.read(tmp_path / "out" / "1.png").pixels.astype(int) + noise() - 255).max() <= 1

@@ -24,6 +24,7 @@ class FID:
     """
 
     higher_is_better = False
+    paired = False
 
     def __init__(
         self, *, features: str = INCEPTION, weights: Weights = None, minimum: Annotated[int, Ge(2)] = 50

@@ -28,6 +28,7 @@ class KID:
     """
 
     higher_is_better = False
+    paired = False
 
     def __init__(
         self, *, features: str = INCEPTION, weights: Weights = None, minimum: Annotated[int, Ge(2)] = 50

@@ -26,6 +26,7 @@ class LabHistogram:
     """
 
     higher_is_better = True
+    paired = False
 
     def __init__(self, *, width: Positive = 1.0) -> None:
         self.width = width

@@ -48,7 +48,7 @@ def render(path: Path, design: Design, settings: Sequence[str] = (), device: str
     least = 1 if design.same_input else 2
     if len(samples) < least:
         raise UsageError(f"{path}: {len(samples)} held-out picture(s), but a study needs {least} at least.")
-    if design.same_input and not task.paired:
+    if design.same_input and not samples.paired:
         raise UsageError(f"{path}: its pictures are no pairs of one scene; leave --same-input out.")
     chosen = np.random.default_rng(design.seed).permutation(len(samples))[: design.pictures].tolist()
     real, fake = [], []
