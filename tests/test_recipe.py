@@ -1,10 +1,12 @@
 """Recipes: every problem at once, each with its place, its value and the remedy; the texts are the product."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from i2i import build, recipe
+from i2i.discriminators.patch import PatchGAN
 from i2i.errors import UsageError
 
 BAD = """task = "paird"
@@ -171,6 +173,16 @@ def test_a_resolved_part_builds_itself_again(tiny: Path) -> None:
     assert build.describe("methods", again) == method
     assert method["generator"]["width"] == 4
     assert method["reconstruction"]["name"] == "l1"
+
+
+def test_a_table_without_a_name_goes_on_from_the_default() -> None:
+    default = partial(PatchGAN, field=16, norm="none")
+    found: list[build.Problem] = []
+    ours = build.build("discriminators", {"width": 4}, ("discriminator",), found, default)
+    theirs = build.build("discriminators", {"name": "patch", "width": 4}, ("discriminator",), found, default)
+    assert not found
+    assert build.describe("discriminators", ours) == {"name": "patch", "field": 16, "width": 4, "norm": "none"}
+    assert build.describe("discriminators", theirs) == {"name": "patch", "field": 70, "width": 4, "norm": "instance"}
 
 
 def test_what_ends_first_is_the_length(tiny: Path) -> None:
