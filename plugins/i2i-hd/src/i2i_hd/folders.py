@@ -125,8 +125,7 @@ def _matched(
     every = list(dict.fromkeys(key for named in found.values() for key in named))
     for name, named in found.items():
         missing = [key for key in every if key not in named] if named else []
-        what = f"no {name} there, where others of them have mates"
-        problems += _problem(folders[name], missing, what, "Add mates of the same name, or remove the others")
+        problems += _problem(folders[name], missing, f"no {name} here", "Add what is missing, or remove its mates")
     whole = [key for key in every if all(key in named for named in found.values())]
     return [{name: named[key] for name, named in found.items()} for key in whole]
 

@@ -79,7 +79,7 @@ class SPADEBlock(nn.Module):
     def __init__(self, before: int, after: int, labels: int, hidden: int) -> None:
         super().__init__()
         middle = min(before, after)
-        self.norms = nn.ModuleList([SPADE(before, labels, hidden), SPADE(middle, labels, hidden)])
+        self.norms = nn.ModuleList([AdaptiveNorm(before, labels, hidden), AdaptiveNorm(middle, labels, hidden)])
         self.convs = nn.ModuleList(
             [
                 spectral_norm(nn.Conv2d(before, middle, 3, padding=1)),
@@ -88,7 +88,7 @@ class SPADEBlock(nn.Module):
         )
         self.learnt_skip = before != after
         if self.learnt_skip:
-            self.skip_norm = SPADE(before, labels, hidden)
+            self.skip_norm = AdaptiveNorm(before, labels, hidden)
             self.skip = spectral_norm(nn.Conv2d(before, after, 1, bias=False))
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class SPADEBlock(nn.Module):
         return y + (self.skip(self.skip_norm(x, labels)) if self.learnt_skip else x)
 
 
-class SPADE(nn.Module):
+class AdaptiveNorm(nn.Module):
     """Normalise each channel, then scale and shift each pixel by what the label map says there (Park et al. 2019).
 
     Section 3, equations 1 to 3. The statistics are those of each picture by itself, where the paper has those of the
