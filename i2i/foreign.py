@@ -348,6 +348,8 @@ def _some(names: Iterable[str], count: int = 3) -> str:
 def _write(out: Path, description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     hidden = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
+        with disk_errors(out):
+            hidden.mkdir(parents=True)
         save_model(hidden, description, tensors)
         with disk_errors(out):
             hidden.rename(out)
