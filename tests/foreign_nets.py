@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 def normalisation(norm: str, channels: int) -> nn.Module:
-    """ "old" is instance normalisation as before 2018's end: with statistics in the file that translating never reads."""
+    """Make one by name; "old" is "instance" as in 2018, with running statistics in the file that nothing reads."""
     if norm == "none":
         return nn.Identity()
     if norm == "batch":
@@ -138,7 +138,7 @@ def shaken(net: nn.Module) -> nn.Module:
 
 
 def translated(net: nn.Module, x: Tensor, *, noise: bool = False) -> Tensor:
-    """Map N × C × H × W in [-1, 1] picture by picture, as the authors' test mode does: never `eval`, so no running means.
+    """Map N × C × H × W in [-1, 1] picture by picture, as the authors' test mode does: not by running statistics.
 
     noise: keep the dropout, which is that mode's default too.
     """
