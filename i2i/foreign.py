@@ -90,36 +90,26 @@ def import_generator(file: Path, out: Path) -> Imported:
         layout = _unet(weights) if any(map(UNET.fullmatch, weights)) else _resnet(weights)
         norm = _check_keys(layout, weights)
         task, method = _parts(layout, weights, norm)
-        made = make(task)
-        with torch.device("meta"):
-            net: nn.Module = getattr(make(method, made), GENERATOR)
+        channels, net = _made(task, method)
         tensors = _matched(layout, weights, net)
     except UnsafeFileError as error:
         raise UnsafeFileError(f"{file}: {error}") from error
     described = {"task": build.describe("tasks", task), "method": build.describe("methods", method)}
     _write(out, {"name": file.stem, **described, "packages": used(), "versions": versions()}, tensors)
-    return Imported(
-        model=out,
-        task=described["task"]["name"],
-        generator=described["method"]["generator"],
-        in_channels=made.in_channels,
-        out_channels=made.out_channels,
-        norm=norm,
-        dropout=layout.dropout,
-        parameters=sum(x.numel() for key, x in weights.items() if key.endswith((".weight", ".bias"))),
-    )
+    parameters = sum(x.numel() for key, x in weights.items() if key.endswith((".weight", ".bias")))
+    names = described["task"]["name"], described["method"]["generator"]
+    return Imported(out, *names, *channels, norm, layout.dropout, parameters)
 
 
 def describe(imported: Imported) -> dict[str, str]:
     """Return what was recognised and what to do next, line by line."""
     generator = imported.generator
-    counted = f"{generator['blocks']} blocks" if "blocks" in generator else f"depth {generator['depth']}"
     ways = [way for way, blur in (("down", "blurred"), ("up", "bilinear")) if generator.get(f"{way}sampling") == blur]
     blur = f", anti-aliased {' and '.join(ways)}" if ways else ""
     files = imported.task != "paired" or {imported.in_channels, imported.out_channels} <= {1, 3}
     folder = shlex.quote(str(imported.model))
     return {
-        "net": f"{generator['name']}, {counted}, width {generator['width']}{blur}",
+        "net": f"{generator['name']}, {_counted(generator)}, width {generator['width']}{blur}",
         "channels": f"{imported.in_channels} to {imported.out_channels}",
         "norm": imported.norm + (", by each picture's own statistics" if imported.norm == "batch" else ""),
         "dropout": {True: "yes", False: "no", None: "the file does not tell"}[imported.dropout],
@@ -232,7 +222,7 @@ def _resnet(weights: Mapping[str, Tensor]) -> Layout:
     up = 4 if bilinear else 3
     places = [1, 4, 4 + down, *(f"{place}.conv_block.{i}" for place in range(first, end) for i in (1, 5 + dropout))]
     places += [end + up - 3, end + 2 * up - 3]
-    filters = {f"model.{place}.filt": (1, 2, 1) for place in (7, 11) if blurred}
+    filters: dict[str, tuple[int, ...]] = dict.fromkeys(("model.7.filt", "model.11.filt"), (1, 2, 1)) if blurred else {}
     filters |= {f"model.{place}.filt": (1, 3, 3, 1) for place in (end, end + 4) if bilinear}
     options = {
         "blocks": blocks,
@@ -308,6 +298,14 @@ def _parts(layout: Layout, weights: Mapping[str, Tensor], norm: str) -> tuple[Pa
     return parts[0], parts[1]
 
 
+def _made(task: Part, method: Part) -> tuple[tuple[int, int], nn.Module]:
+    """Return the channels in and out, and the generator, on torch's meta device: shapes without numbers."""
+    made = make(task)
+    with torch.device("meta"):
+        net: nn.Module = getattr(make(method, made), GENERATOR)
+    return (made.in_channels, made.out_channels), net
+
+
 def _matched(layout: Layout, weights: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
     """Return the weights under the keys of `net`, in whose shapes they must come.
 
@@ -330,8 +328,11 @@ def _matched(layout: Layout, weights: Mapping[str, Tensor], net: nn.Module) -> d
 
 
 def _unfit(layout: Layout, reason: str) -> UnsafeFileError:
-    counted = next(f"{layout.options[key]} {key}" for key in ("blocks", "depth") if key in layout.options)
-    return UnsafeFileError(f"looks like a {layout.name} ({counted}), but does not fit: {reason}.")
+    return UnsafeFileError(f"looks like a {layout.name} ({_counted(layout.options)}), but does not fit: {reason}.")
+
+
+def _counted(options: Mapping[str, Any]) -> str:
+    return f"{options['blocks']} blocks" if "blocks" in options else f"depth {options['depth']}"
 
 
 def _size(x: Tensor) -> str:

@@ -112,8 +112,8 @@ def test_nets_of_full_width_fit_to_the_unit(make: Any, options: dict[str, Any], 
         weights = {key: x for key, x in state.items() if key.endswith((".weight", ".bias"))}
         assert (sum(x.numel() for x in weights.values()), len(state)) == (parameters, keys)
         layout = foreign._unet(state) if make is unet else foreign._resnet(state)
-        task, method = foreign._parts(layout, state, options.get("norm", "batch"))
-        net = method(task()).g
+        channels, net = foreign._made(*foreign._parts(layout, state, options.get("norm", "batch")))
+        assert channels == options.get("channels", (3, 3))
         assert foreign._matched(layout, state, net).keys() == net.state_dict().keys()
 
 
@@ -243,7 +243,7 @@ STRANGE: dict[str, tuple[Callable[[], Any], str]] = {
     "a bias too few": (lambda: without("model.4.bias"), "misses 'model.4.bias'"),
     "a gain too few": (
         lambda: {k: x for k, x in unet(depth=5, width=2).state_dict().items() if k != "model.model.1.model.2.weight"},
-        r"unet \(5 depth\).* misses 'model.model.1.model.2.weight'",
+        r"unet \(depth 5\).* misses 'model.model.1.model.2.weight'",
     ),
     "half a unet": (
         lambda: {k: x for k, x in unet(depth=6, width=2).state_dict().items() if k.count("model.") < 6},
