@@ -19,7 +19,7 @@ RANKS = [
     {"images", "data", "nn", "confusion"},
     {"augment", "engine", "checkpoint"},
     {"compose"},
-    {"evaluate", "translate", "report", "chart", "testing"},
+    {"evaluate", "translate", "report", "chart", "testing", "foreign"},
     {"train", "score"},
     {"ablate", "check", "display", "study"},
     {"cli"},
@@ -98,5 +98,9 @@ def test_only_images_opens_pictures() -> None:
 def test_no_pickle_is_read() -> None:
     for path in FILES:
         text = path.read_text(encoding="utf-8")
-        assert "torch.load(" not in text, path
+        calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+        loads = [call for call in calls if ast.unparse(call.func) == "torch.load"]
+        # Other code bases' files are such, and tensors are all that these calls may let them make.
+        assert text.count("torch.load(") == len(loads) == (1 if layer(path) == "foreign" else 0), path
+        assert all("weights_only=True" in ast.unparse(call) for call in loads), path
         assert layer(path) == "testing" or "pickle" not in imports(path), path
