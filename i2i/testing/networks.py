@@ -25,7 +25,8 @@ def _generator(part: Part, out_channels: int = 3) -> tuple[nn.Module, Tensor]:
     multiple = getattr(network, "multiple", 1)
     assert isinstance(multiple, int) and multiple > 0, f"'multiple' is a number of pixels, not {multiple!r}"
     odd = -(-LEAST // multiple) | 1
-    return network, torch.rand(2, channels, odd * multiple, (odd + 2) * multiple) * 2 - 1
+    other = odd + 2 if odd > 1 else 2  # pictures of a large multiple are large already
+    return network, torch.rand(2, channels, odd * multiple, other * multiple) * 2 - 1
 
 
 def _discriminator(part: Part) -> tuple[nn.Module, Tensor]:
@@ -224,22 +225,22 @@ def discriminator_features_end_in_the_logits(part: Part) -> None:
 
 
 def discriminator_is_steady(part: Part) -> None:
-    """As of a generator."""
+    """In eval mode the same input gives the same maps, whatever else is in the batch, and nothing is changed."""
     _is_steady(*_discriminator(part))
 
 
 def discriminator_survives_saving(part: Part) -> None:
-    """As of a generator."""
+    """A state dict taken through safetensors makes another one equal."""
     _survives_saving(part, _discriminator)
 
 
 def discriminator_follows_the_seed(part: Part) -> None:
-    """As of a generator."""
+    """The first weights are drawn from torch's global generator alone."""
     _follows_the_seed(part, _discriminator)
 
 
 def discriminator_compiles(part: Part) -> None:
-    """As of a generator."""
+    """torch.compile takes the forward as one graph, which gives the same."""
     _compiles(*_discriminator(part))
 
 

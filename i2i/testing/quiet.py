@@ -56,6 +56,6 @@ def _found(modules: tuple[str, ...]) -> dict[str, list[str]]:
     except subprocess.CalledProcessError as error:
         problem = f"one of {', '.join(modules)} ends the process (code {error.returncode})"
     else:
-        found: dict[str, list[str]] = json.loads(done.stdout)
+        found: dict[str, list[str]] = json.loads(done.stdout.rpartition("\n")[2])
         return found
     return {module: [problem] for module in modules}

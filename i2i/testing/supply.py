@@ -127,12 +127,15 @@ class Labelled:
 
 
 def pictures(images: Mapping[str, ImageSpec], count: int = 2, sides: tuple[int, int] = SIDES, seed: int = 0) -> Images:
-    """Return random pictures as a source would give them, count × C × H × W."""
+    """Return random pictures as a source would give them, count × C × H × W; a map's corner is void if anything is."""
     draw = torch.Generator().manual_seed(seed)
 
     def picture(spec: ImageSpec) -> Tensor:
         if spec.classes is not None:
-            return torch.randint(spec.classes, (count, 1, *sides), generator=draw)
+            classes = torch.randint(spec.classes, (count, 1, *sides), generator=draw)
+            if spec.void is not None:
+                classes[..., :4, :4] = spec.void
+            return classes
         return torch.rand(count, spec.channels, *sides, generator=draw)
 
     return {name: picture(spec) for name, spec in images.items()}
