@@ -15,7 +15,10 @@ from i2i import images, plugins, testing
 SMALL: dict[tuple[str, str], dict[str, Any]] = {
     ("generators", "encoder_decoder"): {"depth": 3, "width": 8},
     ("generators", "resnet"): {"blocks": 2, "width": 8},
+    ("generators", "timm_unet"): {"backbone": "test_resnet", "weights": "random", "width": 4, "max_width": 16},
     ("generators", "unet"): {"depth": 3, "width": 8},
+    ("discriminators", "timm_projected"): {"backbone": "test_resnet", "weights": "random", "width": 4},
+    ("losses", "perceptual"): {"backbone": "test_resnet", "weights": "random", "layers": (0, 1), "distance": "l1"},
     ("methods", "pix2pix"): {},
     ("metrics", "fid"): {"features": "test_resnet", "weights": "random", "minimum": 2},
     ("metrics", "kid"): {"features": "test_resnet", "weights": "random", "minimum": 2},
