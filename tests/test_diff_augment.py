@@ -43,22 +43,20 @@ def changed(policy: tuple[Any, ...], x: Tensor, seed: int = 0, **options: Any) -
     return DiffAugment(x.shape[1], discriminator=Small, policy=policy, **options).train().augment(x)
 
 
-def test_colour_is_a_line_from_value_to_value_and_leaves_the_labels_alone() -> None:
+def test_colour_moves_within_its_bounds_and_leaves_the_labels_alone() -> None:
     torch.manual_seed(0)
     x = torch.rand(4, 5, 16, 16) * 2 - 1
     y = changed(("color",), x)
     assert torch.equal(y[:, :2], x[:, :2])
     assert (y[:, 2:] != x[:, 2:]).float().mean() > 0.99
-    assert torch.equal(
-        changed(("color",), x, pictures=5)[:, :2] == x[:, :2], torch.zeros(4, 2, 16, 16, dtype=torch.bool)
-    )
+    assert not (changed(("color",), x, pictures=5)[:, :2] == x[:, :2]).any()
     # Brightness moves the mean of each picture by up to 0.5, saturation and contrast leave it.
     torch.manual_seed(1)
     many = torch.rand(1, 3, 8, 8).expand(500, 3, 8, 8)
     moved = (color(many) - many).mean((1, 2, 3))
     assert -0.5 <= moved.min() < -0.45 and 0.45 < moved.max() <= 0.5
     grey = many[:, :1].expand(500, 3, 8, 8)
-    assert torch.allclose(color(grey)[:, 0], color(grey)[:, 0]) is False, "each call draws anew"
+    assert not torch.equal(color(grey), color(grey)), "each call draws anew"
     other = color(grey)
     assert torch.allclose(other[:, 0], other[:, 2], atol=1e-5), "grey stays grey"
     scale = (other[:, 0].flatten(1).std(1) / grey[:, 0].flatten(1).std(1)).sort().values
