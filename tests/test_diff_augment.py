@@ -18,8 +18,10 @@ from i2i import recipe, train
 from i2i.contracts import Discriminator
 from i2i.discriminators.diff_augment import DiffAugment, color, cutout, translation
 from i2i.discriminators.patch import PatchGAN
+from i2i.discriminators.timm_projected import TimmProjected
 from i2i.display import TrainDisplay
 from i2i.errors import UsageError
+from i2i.generators.timm_unet import TimmUNet
 from i2i.losses.sum import Sum
 
 Small = partial(PatchGAN, field=16, width=4)
@@ -155,7 +157,7 @@ def test_a_gan_trains_with_it(tmp_path: Path) -> None:
     assert logs[0][0]["d/adversarial"] != logs[1][0]["d/adversarial"]
 
 
-@pytest.mark.parametrize("part", [DiffAugment, Sum])
+@pytest.mark.parametrize("part", [DiffAugment, Sum, TimmProjected, TimmUNet])
 def test_the_recipe_in_the_docstring_fits(part: Any) -> None:
     (written,) = re.findall(r"```toml\n(.*?)```", part.__doc__ or "", re.DOTALL)
     given = tomllib.loads(re.sub(r"^ {4}", "", written, flags=re.MULTILINE))["method"]

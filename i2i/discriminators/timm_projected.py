@@ -27,6 +27,15 @@ class TimmProjected(nn.Module):
     backbone: a timm model, the authors' choice by default. weights: a file; "random", for trials; by default the
     model's own, downloaded at the first use. layers: which of its feature maps, counted from 0; the last 4 by default.
     width: the mixed channels at the finest scale, doubled scale by scale.
+
+    ```toml
+    [method]
+    name = "pix2pix"
+    adversarial = "hinge"   # the paper's
+
+    [method.discriminator]
+    name = "timm_projected"
+    ```
     """
 
     def __init__(

@@ -27,6 +27,12 @@ class TimmUNet(nn.Module):
     for random weights no normalisation at all. "learnt" is the batch's in training and a running average in
     translation. "auto" keeps those of pretrained weights, and learns others. width: the decoder's maps at full size,
     doubled at each halving up to max_width. norm, upsampling: the decoder's.
+
+    ```toml
+    [method.generator]
+    name = "timm_unet"
+    backbone = "convnext_atto"
+    ```
     """
 
     def __init__(
