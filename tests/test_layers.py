@@ -16,7 +16,7 @@ RANKS = [
     {"plugins", "datasets"},
     {"build"},
     {"recipe"},
-    {"images", "data", "nn", "confusion"},
+    {"images", "data", "nn", "confusion", "backbones"},
     {"augment", "engine", "checkpoint"},
     {"compose"},
     {"evaluate", "translate", "report", "chart", "testing", "foreign"},
@@ -29,7 +29,7 @@ RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 BUILT_INS = {
     "generators", "discriminators", "losses", "adversarial", "tasks", "methods", "sources", "metrics", "trackers",
 }  # fmt: skip
-FOR_BUILT_INS = {"contracts", "errors", "nn", "images", "confusion"} | BUILT_INS
+FOR_BUILT_INS = {"contracts", "errors", "nn", "images", "confusion", "backbones"} | BUILT_INS
 FILES = sorted(ROOT.rglob("*.py"))
 
 
