@@ -31,7 +31,7 @@ from i2i.losses.perceptual import Perceptual
 from i2i.losses.sum import Sum
 from i2i.methods.pix2pix import Pix2Pix
 from i2i.recipe import OptimizerSettings
-from i2i.testing import Toy
+from i2i.testing.supply import Toy
 
 BACKBONE = "test_resnet"
 RANDOM: dict[str, Any] = {"backbone": BACKBONE, "weights": "random"}
@@ -274,7 +274,7 @@ def test_only_g_and_d_play_and_the_frozen_parts_are_the_same_after_training() ->
     frozen = {
         key: value.clone()
         for key, value in method.state_dict().items()
-        if key.startswith(("reconstruction.", "d.features.", "d.mixing."))
+        if key.startswith(("reconstruction.", "d.backbone.", "d.mixing."))
     }
     assert len(frozen) > 100
     before = {name: [p.clone() for p in weights] for name, weights in players(method).items()}
