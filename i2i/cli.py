@@ -214,6 +214,23 @@ def translate(
         raise SomeFailed("\n".join([f"{len(failed)} of {len(results)} failed:", *(str(error) for _, error in failed)]))
 
 
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE.pth", help="A generator, such as latest_net_G.pth.")],
+    out: Annotated[Path, typer.Argument(help="The model folder to be made.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a model of a generator trained by pytorch-CycleGAN-and-pix2pix or CUT."""
+    from i2i import foreign
+
+    found = foreign.import_generator(file, out)
+    if as_json:
+        _print_json(vars(found))
+        return
+    for key, value in foreign.describe(found).items():
+        typer.echo(f"{key + ':':12}{value}")
+
+
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run.")],

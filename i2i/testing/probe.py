@@ -66,7 +66,8 @@ def main() -> None:
         os.dup2(said.fileno(), 2)
         found = probe(asked["modules"], said)
     with answer:
-        json.dump(found, answer)
+        answer.write("\n" + json.dumps(found))  # the last line, whatever was said before
+    os._exit(0)  # a thread that a module has started may never end
 
 
 if __name__ == "__main__":

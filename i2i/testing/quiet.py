@@ -52,8 +52,10 @@ def _found(modules: tuple[str, ...]) -> dict[str, list[str]]:
             command, input=asked, capture_output=True, text=True, timeout=PATIENCE, env=environment, check=True
         )
     except subprocess.TimeoutExpired:
-        return dict.fromkeys(modules, [f"{', '.join(modules)} takes more than {PATIENCE} s"])
+        problem = f"{', '.join(modules)} takes more than {PATIENCE} s"
     except subprocess.CalledProcessError as error:
-        return dict.fromkeys(modules, [f"one of {', '.join(modules)} ends the process (code {error.returncode})"])
-    found: dict[str, list[str]] = json.loads(done.stdout)
-    return found
+        problem = f"one of {', '.join(modules)} ends the process (code {error.returncode})"
+    else:
+        found: dict[str, list[str]] = json.loads(done.stdout.rpartition("\n")[2])
+        return found
+    return {module: [problem] for module in modules}
