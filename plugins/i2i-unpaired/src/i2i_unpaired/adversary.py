@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from torch import Tensor
+
 from i2i.contracts import Adversarial, Batch
 from i2i.errors import DataError
-from torch import Tensor
 
 
 def told_apart(
@@ -27,6 +28,6 @@ def check_sides(batch: Batch, multiple: int) -> None:
     height, width = batch.b.shape[2:]
     if height % multiple or width % multiple:
         raise DataError(
-            f"training pictures of the target are {width}x{height} pixels, but this generator, which is shown them too, "
+            f"training pictures of the target are {width}x{height} pixels, and the generator, which is shown them too, "
             f'needs sides that divide by {multiple}: bring them there, with [[source.prepare]] name = "RandomCrop".'
         )

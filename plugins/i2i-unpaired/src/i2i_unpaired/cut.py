@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from i2i.adversarial.lsgan import LSGAN
 from i2i.contracts import Batch, Count, MakeAdversarial, MakeDiscriminator, MakeGenerator, Positive, Task
 from i2i.discriminators.patch import PatchGAN
 from i2i.errors import UsageError
 from i2i.generators.resnet import ResNet
-from torch import Tensor, nn
-
 from i2i_unpaired.adversary import check_sides, told_apart
 from i2i_unpaired.features import channels_of, default_layers, encoded, passed
 

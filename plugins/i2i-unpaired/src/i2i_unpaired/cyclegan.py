@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterator
 
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from i2i.adversarial.lsgan import LSGAN
 from i2i.contracts import Batch, MakeAdversarial, MakeDiscriminator, MakeGenerator, Natural, Positive, Task, Weight
 from i2i.discriminators.patch import PatchGAN
 from i2i.errors import UsageError
 from i2i.generators.resnet import ResNet
-from torch import Tensor, nn
-
 from i2i_unpaired.adversary import check_sides, told_apart
 from i2i_unpaired.pool import Pool
 

@@ -8,10 +8,11 @@ from functools import partial
 from itertools import chain
 
 import torch
+from torch import Tensor, nn
+
 from i2i.errors import UsageError, nearest
 from i2i.generators.resnet import ResNet
 from i2i.generators.unet import UNet
-from torch import Tensor, nn
 
 PICTURE = "input"
 """The layer that is the picture itself."""
@@ -31,7 +32,7 @@ def encoded(network: nn.Module, layers: Sequence[str], x: Tensor) -> list[Tensor
     return [maps[layer] for layer in layers]
 
 
-class _Enough(Exception):  # noqa: N818
+class _Enough(Exception):
     """Ends a forward pass of which nothing more is wanted."""
 
 
@@ -82,8 +83,13 @@ def default_layers(generator: nn.Module) -> list[str]:
 def channels_of(generator: nn.Module, layers: Sequence[str], in_channels: int) -> list[int]:
     """Return the channels of each layer's feature map, from a forward pass without numbers.
 
-    UsageError for a name that no sub-module has, and for one that gives no map N × C × H × W.
+    UsageError for no name, for a name that no sub-module has, for one twice, and for one that gives no map N × C × H ×
+    W.
     """
+    if not layers:
+        raise UsageError("cut: layers is empty: name one of the generator's sub-modules at least, or 'input'.")
+    if twice := [layer for layer in layers if layers.count(layer) > 1]:
+        raise UsageError(f"cut: layers names {twice[0]!r} twice.")
     names = [PICTURE, *(name for name, _ in generator.named_modules() if name)]
     if unknown := [layer for layer in layers if layer not in names]:
         lines = [f"{type(generator).__name__} has no layer {layer!r}.{nearest(layer, names)}" for layer in unknown]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from i2i import images as files
 from i2i.contracts import ImageSpec
 from i2i.errors import DataError, UsageError, nearest

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from i2i.contracts import ImageSpec, MakeSource
 from i2i.errors import DataError, UsageError
+from i2i.sources.scenes import Scenes
 
 if TYPE_CHECKING:
     from i2i.contracts import Sample
@@ -24,7 +26,7 @@ class UnpairedOf:
 
     paired = False
 
-    def __init__(self, images: Mapping[str, ImageSpec], *, source: MakeSource) -> None:
+    def __init__(self, images: Mapping[str, ImageSpec], *, source: MakeSource = Scenes) -> None:
         if len(images) < 2:
             raise UsageError(
                 f"source 'unpaired_of' takes two pictures apart, and the task asks for one ({', '.join(images)}): "

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from i2i.contracts import Batch, Count, ImageSpec
 from torch import Tensor
+
+from i2i.contracts import Batch, Count, ImageSpec
 
 if TYPE_CHECKING:
     from i2i.contracts import Images
