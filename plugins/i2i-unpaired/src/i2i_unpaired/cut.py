@@ -126,9 +126,10 @@ class Head(nn.Module):
     def __init__(self, channels: int, dim: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(channels, dim), nn.ReLU(), nn.Linear(dim, dim))
-        for layer in (self.layers[0], self.layers[2]):
-            nn.init.normal_(layer.weight, 0.0, 0.02)
-            nn.init.zeros_(layer.bias)
+        for layer in self.layers:
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, 0.0, 0.02)
+                nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Project and normalise, in float32."""
@@ -161,7 +162,7 @@ def fastcut(
     temperature: Positive = 0.07,
     weight: Positive = 10.0,
 ) -> CUT:
-    """Make the lighter CUT (Park et al. 2020, section 4.1): no identity loss, ten times the weight, mirrored inputs.
+    """Make the lighter CUT (Park et al. 2020, section 3): no identity loss, ten times the weight, mirrored inputs.
 
     The parameters are those of `CUT`. It takes half the passes through the generator, and changes pictures less.
     """

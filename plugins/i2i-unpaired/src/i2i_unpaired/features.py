@@ -65,7 +65,7 @@ def _watching(
 def default_layers(generator: nn.Module) -> list[str]:
     """Return the layers of CUT for the built-in generators; UsageError for another, whose layers must be named.
 
-    resnet: the picture, the two halvings, the first and the fifth residual block (Park et al. 2020, appendix C.1), or
+    resnet: the picture, the two halvings, the first and the fifth residual block (Park et al. 2020, appendix), or
     the last of fewer. unet: the picture and the first four halvings.
     """
     if isinstance(generator, ResNet):
