@@ -2,6 +2,7 @@
 
 import functools
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -242,3 +243,18 @@ def test_the_model_holds_both_generators_alone_and_translates_both_ways(runs: Pa
     with torch.no_grad():
         expected = (back.method.method.g["ba"](x * 2 - 1).tanh() + 1) / 2
     assert torch.allclose(back(x), expected, atol=1e-5)
+
+
+def test_the_command_line_translates_back(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from i2i import cli, images
+
+    night = np.random.default_rng(0).integers(0, 255, (24, 20, 3), dtype=np.uint8)
+    images.write(tmp_path / "nights" / "1.png", night)
+    place = ["--model", runs / "whole", "--device", "cpu"]
+    monkeypatch.setattr("sys.argv", ["i2i", "translate", tmp_path / "nights", tmp_path / "days", *place, "--reverse"])
+    monkeypatch.setattr("sys.argv", [str(word) for word in sys.argv])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    day = images.read(tmp_path / "days" / "1.png").pixels
+    assert np.array_equal(day, i2i.load(runs / "whole", device="cpu", reverse=True)(night))
