@@ -228,12 +228,12 @@ def _undisturbed(module: str) -> Iterator[list[str]]:
     if module in sys.modules:
         yield deeds
         return
-    before, said = _generators(), io.StringIO()
+    before, said = random_states(), io.StringIO()
     try:
         with contextlib.redirect_stdout(said):
             yield deeds
     finally:
-        for library, (state, _) in _generators().items():
+        for library, (state, _) in random_states().items():
             if library in before and before[library][0] != state:
                 before[library][1]()
                 deeds.append(f"draws from the random generator of {library} (it was put back)")
@@ -241,7 +241,7 @@ def _undisturbed(module: str) -> Iterator[list[str]]:
             deeds.append(f"prints {said.getvalue()[:60]!r} (it was left out)")
 
 
-def _generators() -> dict[str, tuple[object, Callable[[], None]]]:
+def random_states() -> dict[str, tuple[object, Callable[[], None]]]:
     """Return where the random generators of the libraries loaded so far stand, and what puts each back there."""
     state = random.getstate()
     found: dict[str, tuple[object, Callable[[], None]]] = {"Python": (state, lambda: random.setstate(state))}
