@@ -54,8 +54,10 @@ def importing(targets: tuple[str, ...]) -> dict[str, list[str]]:
             check=True,
         )
     except subprocess.TimeoutExpired:
-        return dict.fromkeys(targets, [f"one of {', '.join(targets)} takes more than {PATIENCE} s to be imported"])
+        problem = f"one of {', '.join(targets)} takes more than {PATIENCE} s to be imported"
     except subprocess.CalledProcessError as error:
-        return dict.fromkeys(targets, [f"one of {', '.join(targets)} ends the process (code {error.returncode})"])
-    found: dict[str, list[str]] = json.loads(done.stdout)
-    return found
+        problem = f"one of {', '.join(targets)} ends the process (code {error.returncode})"
+    else:
+        found: dict[str, list[str]] = json.loads(done.stdout)
+        return found
+    return {target: [problem] for target in targets}

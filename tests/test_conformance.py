@@ -7,9 +7,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from broken_parts import BROKEN, Drawn, Mean, Right, Tiny
 from test_augment import AUGMENTATIONS, PREPARATIONS
 
 from i2i import images
@@ -17,6 +19,10 @@ from i2i.testing import Case, checks, parametrize
 
 FILES = Path(tempfile.gettempdir(), f"i2i-conformance-{os.getpid()}")
 """Where the parts that read files find some; filled by a fixture."""
+KINDS = (
+    *("generators", "discriminators", "losses", "adversarial", "tasks", "methods", "sources", "metrics", "trackers"),
+    *("augmentations", "preparations"),
+)
 FEATURES = {"features": "test_resnet", "weights": "random"}
 
 # Smaller than the defaults where those are heavy; required parameters where there are some.
@@ -66,6 +72,21 @@ def test_own_part(case: Case) -> None:
     case()
 
 
-def test_every_contract_kind_has_checks() -> None:
-    for kind in ("generators", "discriminators", "losses", "adversarial", "tasks", "methods", "sources", "metrics"):
-        assert len(checks(kind)) > 6
+@pytest.mark.parametrize(
+    ("kind", "part", "check", "sentence"), [pytest.param(*row, id=f"{row[1].__name__}-{row[2]}") for row in BROKEN]
+)
+def test_a_broken_part_is_told_what_is_wrong(kind: str, part: Any, check: str, sentence: str) -> None:
+    case = Case(kind, part.__name__, {c.__name__: c for c in checks(kind)}[check], part)
+    with pytest.raises(AssertionError, match=sentence) as caught:
+        case()
+    assert "\n" not in str(caught.value)
+
+
+def test_every_check_can_fail() -> None:
+    shown = {check for *_, check, _ in BROKEN} | {"importing_is_quiet"}
+    assert shown == {check.__name__ for kind in KINDS for check in checks(kind)}
+
+
+@parametrize({"methods": [Tiny], "tasks": [Right], "sources": [Drawn], "metrics": [Mean]})
+def test_a_small_part_conforms(case: Case) -> None:
+    case()

@@ -14,6 +14,7 @@ part that need not be installed: `parametrize({"generators": [Dilated, functools
 
 from __future__ import annotations
 
-from i2i.testing.cases import Case, Check, cases, checks, parametrize
+from i2i.testing.cases import Case, cases, checks, parametrize
+from i2i.testing.supply import Check
 
 __all__ = ["Case", "Check", "cases", "checks", "parametrize"]

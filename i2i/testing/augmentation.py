@@ -11,7 +11,7 @@ from i2i.augment import DeviceAugment, HostPrepare
 from i2i.build import Part
 from i2i.contracts import ImageSpec
 from i2i.recipe import Step
-from i2i.testing.supply import SIDES, pictures
+from i2i.testing.supply import Check, pictures
 
 VOID = 99
 IMAGES: Mapping[str, ImageSpec] = {"a": ImageSpec(), "b": ImageSpec(), "map": ImageSpec(1, classes=5, void=VOID)}
@@ -49,5 +49,5 @@ def _keeps_the_kind(before: Mapping[str, np.ndarray], after: Mapping[str, np.nda
     assert set(np.unique(after["map"])) <= {*range(5), VOID}, "the class map holds what is no class"
 
 
-AUGMENTATIONS = [augmentation_keeps_the_kind]
-PREPARATIONS = [preparation_keeps_the_kind]
+AUGMENTATIONS: list[Check] = [augmentation_keeps_the_kind]
+PREPARATIONS: list[Check] = [preparation_keeps_the_kind]

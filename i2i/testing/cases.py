@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from i2i import build, plugins
@@ -14,9 +17,8 @@ from i2i.build import Part, Problem
 from i2i.contracts import SUPPLIED
 from i2i.errors import I2IError, PluginError, UsageError, nearest, told
 from i2i.testing import augmentation, every, methods, metrics, networks, objectives, sources, tasks, trackers
-from i2i.testing.supply import base, name_of
+from i2i.testing.supply import Check, base, name_of
 
-Check = Callable[[Part], None]
 Settings = Mapping[str, Mapping[str, Any]]
 Parts = Mapping[str, Sequence[Part]]
 
@@ -64,7 +66,7 @@ class Case:
 
     def __call__(self) -> None:
         """Run the check; AssertionError says in a sentence what the part does wrong, or how it failed."""
-        with torch.random.fork_rng(devices=[]):
+        with _generators_kept():
             torch.manual_seed(0)
             try:
                 self.check(self.part)
@@ -74,6 +76,18 @@ class Case:
                 raise
             except Exception as error:  # whatever a stranger's part may raise
                 raise AssertionError(" ".join(f"{name_of(self.part)} fails: {told(error)}".split())) from error
+
+
+@contextmanager
+def _generators_kept() -> Iterator[None]:
+    """Leave Python's, numpy's and torch's random generators as they were."""
+    before = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
 
 
 def cases(package: str | Parts, *, settings: Settings | None = None) -> list[Case]:
@@ -180,7 +194,9 @@ def parametrize(
     ids = [case.id for case in found]
     for key in expected:
         if key not in ids:
-            raise UsageError(f"expected: there is no check {key!r}.{nearest(key, ids)} `pytest --collect-only` lists them.")
+            raise UsageError(
+                f"expected: there is no check {key!r}.{nearest(key, ids)} pytest --collect-only lists all."
+            )
 
     def marks(case: Case) -> Iterator[Any]:
         if case.id in expected:

@@ -1,9 +1,11 @@
-"""The checks of every part, of whatever kind: what can be said of a constructor and of the module that it comes from."""
+"""The checks of every part, of whatever kind: of its constructor, and of the module that it comes from."""
 
 from __future__ import annotations
 
 import inspect
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter
@@ -11,8 +13,9 @@ from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerati
 
 from i2i import build, quiet
 from i2i.build import Part, Problem
+from i2i.contracts import SUPPLIED
 from i2i.errors import I2IError
-from i2i.testing.supply import base, name_of, supplies
+from i2i.testing.supply import asked_for, base, given, made_for, name_of
 
 FOREIGN = ("augmentations", "preparations")
 """Kinds whose parts are classes of a library: their authors' habits with parameters are not ours to judge."""
@@ -88,7 +91,9 @@ def is_documented(kind: str, part: Part) -> None:
     """The class or function has a docstring of its own: it is what `i2i plugins show` shows."""
     text = base(part).__doc__ or ""
     generated = text.startswith(f"{name_of(part)}(")  # as dataclasses do
-    assert text.strip() and not generated, f"{name_of(part)} has no docstring: say in its first line what it makes of what"
+    assert text.strip() and not generated, (
+        f"{name_of(part)} has no docstring: say what it makes of what, and its source"
+    )
 
 
 def can_be_made(kind: str, part: Part) -> None:
@@ -102,14 +107,24 @@ def can_be_made(kind: str, part: Part) -> None:
         f"{name_of(part)} cannot be made without {', '.join(map(repr, required))}: give a default, or say it to the "
         f'checks: settings={{"{kind}.NAME": {{"{required[0]}": ...}}}}'
     )
-    with supplies(kind, part) as supplied:
-        try:
-            made = part(*supplied)
-        except I2IError as error:
-            hint = f'. The checks may be told what suits it: settings={{"{kind}.NAME": {{...}}}}'
-            raise AssertionError(str(error).rstrip(".") + hint) from error
-        if kind == "trackers":
-            made.close()  # it may hold a file open
+    try:
+        _make(kind, part)
+    except I2IError as error:
+        hint = f'The checks may be told what suits it: settings={{"{kind}.NAME": {{...}}}}'
+        raise AssertionError(f"{str(error).rstrip('.')}. {hint}") from error
+
+
+def _make(kind: str, part: Part) -> None:
+    if kind == "methods":
+        made_for(part)
+    elif kind == "sources":
+        asked_for(part)
+    elif kind == "trackers":
+        with tempfile.TemporaryDirectory() as folder:
+            part(Path(folder)).close()  # it may hold a file open
+    else:
+        usual = {"in_channels": 6 if kind == "discriminators" else 3, "out_channels": 3}
+        part(*(given(part, name, usual.get(name)) for name in SUPPLIED.get(kind, ())))
 
 
 def _signature(part: Part) -> dict[str, inspect.Parameter]:

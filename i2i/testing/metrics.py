@@ -10,6 +10,7 @@ from torch import Tensor
 from i2i.build import Part
 from i2i.contracts import Images
 from i2i.errors import I2IError
+from i2i.testing.supply import Check
 
 SIDES = (32, 40)
 COUNT = 4
@@ -83,4 +84,4 @@ def metric_knows_better_from_worse(part: Part) -> None:
             assert gain >= 0, f"{name} of the truth is worse than that of a guess, if {direction} is better"
 
 
-CHECKS = [metric_declares_itself, metric_ignores_the_batch_split, metric_knows_better_from_worse]
+CHECKS: list[Check] = [metric_declares_itself, metric_ignores_the_batch_split, metric_knows_better_from_worse]

@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from i2i.build import Part
-from i2i.testing.supply import given, name_of
+from i2i.testing.supply import Check, given, name_of
 
 LEAST = 24
 """Pixels of a generator's shorter side; a network pads, and needs a few to take them from."""
@@ -119,7 +119,7 @@ def _follows_the_seed(part: Part, make: Make) -> None:
         torch.manual_seed(0)
         states.append(make(part)[0].state_dict())
     unlike = [key for key, value in states[0].items() if not torch.equal(value, states[1][key])]
-    assert not unlike, f"{unlike[0]} starts otherwise though torch's seed is the same: draw from torch's generator alone"
+    assert not unlike, f"with torch's same seed {unlike[0]} starts otherwise: draw from torch's global generator alone"
 
 
 def _compiles(network: nn.Module, x: Tensor) -> None:
@@ -193,7 +193,7 @@ def _are_maps(maps: Any, count: int) -> None:
 
 
 def _backward(maps: list[Tensor]) -> None:
-    torch.stack([one.float().square().mean() for one in maps]).sum().backward()
+    torch.autograd.backward(torch.stack([one.float().square().mean() for one in maps]).sum())
 
 
 def discriminator_is_trainable(part: Part) -> None:
@@ -243,7 +243,7 @@ def discriminator_compiles(part: Part) -> None:
     _compiles(*_discriminator(part))
 
 
-GENERATORS = [
+GENERATORS: list[Check] = [
     generator_keeps_the_size,
     generator_bears_bf16,
     generator_is_trainable,
@@ -252,7 +252,7 @@ GENERATORS = [
     generator_follows_the_seed,
     generator_compiles,
 ]
-DISCRIMINATORS = [
+DISCRIMINATORS: list[Check] = [
     discriminator_gives_maps,
     discriminator_bears_bf16,
     discriminator_is_trainable,

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.build import Part
+from i2i.testing.supply import Check
 
 FAR = 200.0
 """A logit so sure of itself that its sigmoid is 0 or 1 in float32."""
@@ -103,5 +104,9 @@ def adversarial_penalty_trains_the_judge(part: Part) -> None:
     assert torch.equal(*values), "the penalty differs though torch's seed is the same"
 
 
-LOSSES = [loss_is_least_at_the_truth, loss_has_a_gradient, loss_bears_bf16]
-ADVERSARIAL = [adversarial_pulls_both_ways, adversarial_bears_far_logits, adversarial_penalty_trains_the_judge]
+LOSSES: list[Check] = [loss_is_least_at_the_truth, loss_has_a_gradient, loss_bears_bf16]
+ADVERSARIAL: list[Check] = [
+    adversarial_pulls_both_ways,
+    adversarial_bears_far_logits,
+    adversarial_penalty_trains_the_judge,
+]

@@ -16,16 +16,16 @@ from i2i.build import Part
 from i2i.contracts import Sample, Source
 from i2i.data import Samples
 from i2i.errors import I2IError
-from i2i.testing.supply import images_for
+from i2i.testing.supply import Check, asked_for
 
 FRESH = (
-    "import json, pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); source = pickle.load(sys.stdin.buffer); "
+    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); source = pickle.load(sys.stdin.buffer); "
     "source[0]; pickle.dump(source[len(source) - 1], sys.stdout.buffer)"
 )
 
 
 def _source(part: Part) -> Source:
-    source: Source = part(images_for(part))
+    source, _ = asked_for(part)
     assert len(source) > 0, "the source is empty: name a folder with pictures in the settings"
     return source
 
@@ -37,7 +37,7 @@ def _same(one: Sample, two: Sample) -> str:
 
 def source_gives_what_is_asked(part: Part) -> None:
     """A sample holds every picture by name: C × H × W, uint8, uint16 or float32 in [0, 1], class maps integers."""
-    source, images = _source(part), images_for(part)
+    source, images = _source(part), asked_for(part)[1]
     sample = Samples(source, images)[len(source) - 1, 0]
     assert not isinstance(sample, I2IError), str(sample)
     for name, spec in images.items():
@@ -55,7 +55,7 @@ def source_gives_what_is_asked(part: Part) -> None:
 
 
 def source_is_stable(part: Part) -> None:
-    """A sample follows from its index: not from what was read before, random generators, or changes to an earlier one."""
+    """A sample follows from its index: not from earlier readings or their arrays, nor from global generators."""
     source, last = _source(part), len(_source(part)) - 1
     _seed(0)
     first = source[last]
@@ -95,7 +95,7 @@ def source_is_picklable(part: Part) -> None:
 
 def source_draws_by_seed(part: Part) -> None:
     """Where there is a `draw`: it follows from index and seed, and gives the pictures that are asked for."""
-    source, images = _source(part), images_for(part)
+    source, images = _source(part), asked_for(part)[1]
     if not hasattr(source, "draw"):
         return
     copy, last = pickle.loads(pickle.dumps(source)), len(source) - 1
@@ -119,4 +119,4 @@ def _drawn() -> tuple[Any, ...]:
     return random.getstate(), pickle.dumps(np.random.get_state()), torch.get_rng_state().tolist()
 
 
-CHECKS = [source_gives_what_is_asked, source_is_stable, source_is_picklable, source_draws_by_seed]
+CHECKS: list[Check] = [source_gives_what_is_asked, source_is_stable, source_is_picklable, source_draws_by_seed]

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import functools
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from i2i.build import Part
-from i2i.contracts import SUPPLIED, Batch, Images, ImageSpec
+from i2i.contracts import Batch, Images, ImageSpec, Source, Task
 from i2i.errors import I2IError
+
+Check = Callable[[Part], None]
 
 SIDES = (56, 40)
 """Height and width of the pictures in the checks, where the part does not ask for others."""
@@ -31,56 +31,91 @@ def name_of(part: Part) -> str:
     return str(getattr(base(part), "__name__", base(part)))
 
 
-def given(part: Part, name: str, default: Any) -> Any:
-    """Return what `settings` say that the run supplies as `name`, or the default."""
-    return getattr(part, "supplied", {}).get(name, default)
+def given(part: Part, name: str, usual: Any) -> Any:
+    """Return what the settings say that the run supplies as `name`, or else the usual."""
+    return getattr(part, "supplied", {}).get(name, usual)
 
 
-@contextmanager
-def supplies(kind: str, part: Part) -> Iterator[list[Any]]:
-    """Give what a run would supply to the constructor of a part of this kind."""
-    with tempfile.TemporaryDirectory() as folder:
-        usual = {"in_channels": 6 if kind == "discriminators" else 3, "out_channels": 3, "run": Path(folder)}
-        if kind == "methods":
-            usual["task"] = task_for(part)
-        if kind == "sources":
-            usual["images"] = images_for(part)
-        yield [given(part, name, usual.get(name)) for name in SUPPLIED.get(kind, ())]
+def made_for(part: Part) -> tuple[Any, Task]:
+    """Make a method, for the task of its settings, or for the first of some toys that it does not refuse."""
+    return _accepting(part, given(part, "task", None), [Toy(), Toy(paired=False), Labelled()])
+
+
+def asked_for(part: Part) -> tuple[Source, Mapping[str, ImageSpec]]:
+    """Make a source, asked for the images of its settings, or for the first of some that it does not refuse."""
+    pair, photo, labelled = {"a": RGB, "b": RGB}, {"photo": RGB}, {"photo": RGB, "label": ImageSpec(1, 20, 255)}
+    return _accepting(part, given(part, "images", None), [pair, photo, labelled])
+
+
+def _accepting(part: Part, chosen: Any, usual: Iterable[Any]) -> tuple[Any, Any]:
+    refusals = []
+    for supplied in usual if chosen is None else (chosen,):
+        try:
+            return part(supplied), supplied
+        except I2IError as error:
+            refusals.append(error)
+    raise refusals[0]
+
+
+RGB = ImageSpec(3)
 
 
 @dataclass(frozen=True)
 class Toy:
-    """A minimal task for checking methods: a picture `a` into a picture `b`, or class maps where there are `classes`.
-
-    hole: only the left half counts.
-    """
+    """A minimal task for checking methods, which can be reversed; with a `hole` only the left half counts."""
 
     in_channels: int = 3
     out_channels: int = 3
     paired: bool = True
-    classes: int | None = None
     hole: bool = False
     inputs: tuple[str, ...] = ("a",)
     target: str = "b"
-    images: Mapping[str, ImageSpec] = field(init=False)
 
-    def __post_init__(self) -> None:
-        a = ImageSpec(self.in_channels) if self.classes is None else ImageSpec(1, self.classes)
-        object.__setattr__(self, "images", {"a": a, "b": ImageSpec(self.out_channels)})
+    @property
+    def images(self) -> Mapping[str, ImageSpec]:
+        """The input and the target."""
+        return {self.inputs[0]: ImageSpec(self.in_channels), self.target: ImageSpec(self.out_channels)}
 
     def batch(self, images: Images) -> Batch:
         """Bring both pictures into network space."""
-        mask = None
-        if self.hole:
-            mask = torch.zeros_like(images["b"][:, :1])
-            mask[..., : mask.shape[3] // 2] = 1
-        return Batch(self.encode(images), images["b"] * 2 - 1, mask)
+        b = images[self.target] * 2 - 1
+        left = torch.arange(b.shape[3]) < b.shape[3] // 2
+        return Batch(self.encode(images), b, left.expand_as(b[:, :1]).float() if self.hole else None)
 
     def encode(self, images: Images) -> Tensor:
-        """Bring picture a into [-1, 1], or into one-hot form."""
-        if self.classes is None:
-            return images["a"] * 2 - 1
-        return torch.nn.functional.one_hot(images["a"][:, 0], self.classes).movedim(3, 1).float()
+        """Bring the input into [-1, 1]."""
+        return images[self.inputs[0]] * 2 - 1
+
+    def activate(self, output: Tensor) -> Tensor:
+        """Bound raw scores by tanh, in float32."""
+        return output.float().tanh()
+
+    def decode(self, output: Tensor, images: Images) -> Tensor:
+        """Bring a translation back to [0, 1]."""
+        return (output + 1) / 2
+
+    def reverse(self) -> Toy:
+        """Return the task of translating the other way."""
+        return Toy(self.out_channels, self.in_channels, self.paired, self.hole, (self.target,), self.inputs[0])
+
+
+class Labelled:
+    """A minimal task from a map of five classes to a picture, for methods that translate nothing else."""
+
+    images: Mapping[str, ImageSpec] = {"label": ImageSpec(1, 5), "photo": RGB}
+    inputs: tuple[str, ...] = ("label",)
+    target = "photo"
+    paired = True
+    in_channels = 5
+    out_channels = 3
+
+    def batch(self, images: Images) -> Batch:
+        """Bring both pictures into network space."""
+        return Batch(self.encode(images), images["photo"] * 2 - 1)
+
+    def encode(self, images: Images) -> Tensor:
+        """Bring the label into one-hot form."""
+        return F.one_hot(images["label"][:, 0], 5).movedim(3, 1).float()
 
     def activate(self, output: Tensor) -> Tensor:
         """Bound raw scores by tanh, in float32."""
@@ -91,39 +126,8 @@ class Toy:
         return (output + 1) / 2
 
 
-TASKS = (Toy(), Toy(paired=False), Toy(in_channels=5, classes=5))
-"""For methods: a method that refuses the first with an I2IError is given the next."""
-
-IMAGES: tuple[Mapping[str, ImageSpec], ...] = (
-    {"a": ImageSpec(), "b": ImageSpec()},
-    {"photo": ImageSpec()},
-    {"photo": ImageSpec(), "label": ImageSpec(1, 20, 255)},
-)
-"""For sources: as `TASKS`."""
-
-
-def task_for(part: Part) -> Any:
-    """Return the task that `settings` name for a method, or the first toy that it does not refuse."""
-    return given(part, "task", None) or _accepted(part, TASKS)
-
-
-def images_for(part: Part) -> Mapping[str, ImageSpec]:
-    """Return the images that `settings` name for a source, or the first of the usual ones that it does not refuse."""
-    return given(part, "images", None) or _accepted(part, IMAGES)
-
-
-def _accepted(part: Part, candidates: Any) -> Any:
-    for candidate in candidates:
-        try:
-            part(candidate)
-        except I2IError:
-            continue
-        return candidate
-    return candidates[0]
-
-
 def pictures(images: Mapping[str, ImageSpec], count: int = 2, sides: tuple[int, int] = SIDES, seed: int = 0) -> Images:
-    """Return random pictures as a source would give them, count × C × H × W; blots on a gradient, not mere noise."""
+    """Return random pictures as a source would give them, count × C × H × W."""
     draw = torch.Generator().manual_seed(seed)
 
     def picture(spec: ImageSpec) -> Tensor:

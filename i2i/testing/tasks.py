@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from i2i.build import Part
 from i2i.contracts import Batch, Images, ImageSpec, Task
-from i2i.testing.supply import pictures
+from i2i.testing.supply import Check, pictures
 
 SIDES = (57, 41)
 """Height and width: a translation is of any size, and `decode` sees it uncut."""
@@ -78,7 +78,7 @@ def task_bounds_scores(part: Part) -> None:
         assert output.dtype == torch.float32, f"activate gives {output.dtype} for {scores.dtype}, expected float32"
         assert output.isfinite().all() and output.abs().max() <= 1, "activate leaves [-1, 1]"
     raw.requires_grad_()
-    (task.activate(raw) * batch.b).sum().backward()
+    torch.autograd.backward((task.activate(raw) * batch.b).sum())
     assert raw.grad is not None and raw.grad.isfinite().all(), "no finite gradient passes through activate"
 
 
@@ -144,7 +144,7 @@ def task_reverses(part: Part) -> None:
             raise AssertionError(f"the reverse: {error}") from error
 
 
-CHECKS = [
+CHECKS: list[Check] = [
     task_declares_itself,
     task_keeps_its_promises,
     task_translates_without_the_truth,

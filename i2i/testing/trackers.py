@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from i2i.build import Part
+from i2i.testing.supply import Check
 
 
 def tracker_takes_everything(part: Part) -> None:
@@ -21,4 +22,4 @@ def tracker_takes_everything(part: Part) -> None:
             tracker.close()
 
 
-CHECKS = [tracker_takes_everything]
+CHECKS: list[Check] = [tracker_takes_everything]
