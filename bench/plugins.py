@@ -1,4 +1,4 @@
-"""How long 2,000 installed distributions take to be scanned: `python bench/plugins.py [distributions, 2000 unless said]`."""
+"""How long a scan of installed distributions takes: `python bench/plugins.py [distributions, 2000 unless said]`."""
 
 from __future__ import annotations
 

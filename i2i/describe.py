@@ -98,7 +98,9 @@ def type_(annotation: Any) -> str:
         shape, slot = found
         kind = plugins.singular(slot.kind)
         article = "an" if kind[0] in "aeiou" else "a"
-        return {"one": f"{article} {kind}", "list": f"list, each {article} {kind}"}.get(shape, f"table, each {article} {kind}")
+        return {"one": f"{article} {kind}", "list": f"list, each {article} {kind}"}.get(
+            shape, f"table, each {article} {kind}"
+        )
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         limits = [words for item in arguments[1:] for words in _limits(item)]
@@ -111,7 +113,7 @@ def type_(annotation: Any) -> str:
         return f"list of {len(arguments)}: {'; '.join(map(type_, arguments))}"
     if origin is not None and arguments:
         return f"{'table' if len(arguments) == 2 and origin is not tuple else 'list'}, each a {_bare(arguments)}"
-    return WORDS.get(annotation) or getattr(annotation, "__name__", str(annotation))
+    return WORDS.get(annotation) or str(getattr(annotation, "__name__", annotation))
 
 
 def _bare(arguments: tuple[Any, ...]) -> str:
@@ -147,7 +149,7 @@ def value(annotation: Any, default: Any) -> str:
     found = build.slot_of(annotation)
     if found and callable(default):
         base, chosen = (default.func, default.keywords) if isinstance(default, functools.partial) else (default, {})
-        name = plugins.name_of(found[1].kind, base) or getattr(base, "__name__", str(base))
+        name = plugins.name_of(found[1].kind, base) or str(getattr(base, "__name__", base))
         filled = ", ".join(f"{key} = {_toml(item)}" for key, item in chosen.items())
         return f"{name} with {filled}" if filled else name
     return _toml(default)
@@ -169,7 +171,13 @@ def text(shown: Description) -> str:
     """Lay a description out for a terminal."""
     place = f"{shown.file}:{shown.line}" if shown.file else "not written in Python"
     lines = [f"{plugins.singular(shown.kind)} {shown.name}", f"  {shown.package} {shown.version}, {shown.target}"]
-    lines += [f"  {place}", *(f"  paper: {paper}" for paper in shown.papers), "", shown.doc or "It has no docstring.", ""]
+    lines += [
+        f"  {place}",
+        *(f"  paper: {paper}" for paper in shown.papers),
+        "",
+        shown.doc or "It has no docstring.",
+        "",
+    ]
     if not shown.parameters:
         return "\n".join([*lines, "It takes no parameters."])
     width = max(len(parameter.name) for parameter in shown.parameters)

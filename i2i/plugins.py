@@ -72,18 +72,18 @@ def scan() -> Scan:
     own_only = os.environ.get("I2I_PLUGINS", "").casefold() == "off"
     seen: set[str] = set()
     for folder in sys.path:
-        for package, names in _distributions(folder or ".").items():
+        for package, names in distributions(folder or ".").items():
             # A distribution earlier on the path shadows one of the same name behind it, as for imports.
             if package in seen or (own_only and package != OWN_PACKAGE):
                 continue
             seen.add(package)
-            ours = [(name, data) for name in names if (data := _registrations(folder or ".", name))]
+            ours = [(name, data) for name in names if (data := registrations(folder or ".", name))]
             if ours:
                 _add(Path(folder or "."), package, names, dict(ours), found)
     return found
 
 
-def _distributions(folder: str) -> dict[str, list[str]]:
+def distributions(folder: str) -> dict[str, list[str]]:
     """Return the folders of metadata in a folder of sys.path, by package."""
     found: dict[str, list[str]] = {}
     try:
@@ -102,7 +102,7 @@ def _name_and_version(metadata: str) -> tuple[str, str]:
     return name, str(distribution.version or "?")
 
 
-def _registrations(folder: str, name: str) -> bytes | None:
+def registrations(folder: str, name: str) -> bytes | None:
     """Return the entry points of a distribution, unparsed; None where nothing in them is for us."""
     try:
         # Text paths and a bare read: of 2,000 distributions all but a few end here.

@@ -152,8 +152,8 @@ def parse(path: Path, text: bytes, overrides: Sequence[str] = (), *, name: str |
     table = _table(path, text)
     if "variants" in table:
         raise UsageError(f"{path}: is an ablation, and no recipe: i2i ablate {path}.")
-    for override in overrides:
-        override(table, override)
+    for setting in overrides:
+        override(table, setting)
     problems: list[Problem] = []
     parts = _sections(table, problems)
     if problems:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from i2i.cli import data, plugins, recipes, runs
-from i2i.cli.app import app, console
+from i2i.cli.app import app, terminal
 from i2i.errors import I2IError
 
 __all__ = ["data", "main", "plugins", "recipes", "runs"]
@@ -16,10 +16,10 @@ def main() -> None:
     try:
         app(prog_name="i2i")
     except I2IError as error:
-        console(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        terminal(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and stop.code != 130:
             raise
-        console(stderr=True).print("stopped; what was finished is whole.")
+        terminal(stderr=True).print("stopped; what was finished is whole.")
         sys.exit(130)

@@ -1,15 +1,12 @@
-"""The command line: one short function a verb; torch is imported inside the body of those that need it."""
+"""The application that every verb joins, and what verbs share: options, tables and JSON on the terminal."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from i2i.errors import I2IError, Interrupted, SomeFailed, UsageError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,7 +22,8 @@ Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help=
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def console(*, stderr: bool = False):  # type: ignore[no-untyped-def]
+def terminal(*, stderr: bool = False):  # type: ignore[no-untyped-def]
+    """Return a console that prints what it is given, without pictures for names."""
     from rich.console import Console
 
     return Console(stderr=stderr, emoji=False)  # line 100 would print as a picture of 100 points
@@ -49,12 +47,14 @@ def i2i(
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns that line up."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def print_json(value: object) -> None:
+    """Print a value as JSON, which is then all of stdout."""
     import json
 
     typer.echo(json.dumps(value, indent=2, default=str))

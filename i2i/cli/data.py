@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from i2i.cli.app import AsJson, app, console, print_json
-
+from i2i.cli.app import AsJson, app, print_json, terminal
 
 data = typer.Typer(help="Public data sets: list them, get one.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data, name="data")
@@ -41,5 +40,5 @@ def data_get(
     """Fetch a public data set: resumed, verified and unpacked; its size and terms are shown before."""
     from i2i import datasets
 
-    with datasets.Display(console()) as display:
+    with datasets.Display(terminal()) as display:
         datasets.get(name, into, yes=yes, display=display)

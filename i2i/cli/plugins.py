@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
-from i2i.cli.app import AsJson, app, console, print_json, print_table
+from i2i.cli.app import AsJson, app, print_json, print_table
 from i2i.errors import PluginError, UsageError
 
 
 class Listing(TyperGroup):
     """A group that lists where no verb of its own is called: `i2i plugins`, `i2i plugins '*unet*'`."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # typer has a click of its own, or not
         """Put the verb `list` before what begins with no verb."""
         known = {*self.commands, *ctx.help_option_names}
         return super().parse_args(ctx, args if args and args[0] in known else ["list", *args])
@@ -98,44 +98,59 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Put every part of an installed package through the checks of its kind."""
-    from i2i import recipe, testing
+    from i2i import testing
 
-    chosen: dict[str, dict[str, dict[str, object]]] = {}
-    for setting in settings:
-        recipe.override(chosen, setting)
-    made_with = {f"{kind}.{name}": table for kind, names in chosen.items() for name, table in names.items()}
     results = []
-    for case in testing.cases(package, settings=made_with):
-        reason = None
-        try:
-            case()
-        except AssertionError as error:
-            reason = str(error)
-        results.append({"id": case.id, "kind": case.kind, "name": case.name, "passed": reason is None, "reason": reason})
+    for case in testing.cases(package, settings=_made_with(settings)):
+        reason = _failure(case)
+        results.append({"id": case.id, "kind": case.kind, "name": case.name, "reason": reason})
         if not as_json:
-            typer.echo(f"passed  {case.id}" if reason is None else f"FAILED  {case.id}: {reason}")
-    failed = [result["id"] for result in results if not result["passed"]]
+            typer.echo(f"FAILED  {case.id}: {reason}" if reason else f"passed  {case.id}")
+    failed = [result for result in results if result["reason"]]
     if as_json:
-        print_json({"package": package, "cases": results})
+        print_json({"package": package, "cases": [{**result, "passed": not result["reason"]} for result in results]})
     if failed:
-        raise PluginError(f"{package}: {len(failed)} of {len(results)} checks failed: {', '.join(map(str, failed))}")
+        raise PluginError(f"{package}: {len(failed)} of {len(results)} checks failed.")
     if not as_json:
         typer.echo(f"{package}: all {len(results)} checks passed")
 
 
+def _made_with(settings: list[str]) -> dict[str, dict[str, Any]]:
+    """Turn KIND.NAME.KEY=VALUE into what the checks take: a table by KIND.NAME."""
+    from i2i import recipe
+
+    tables: dict[str, Any] = {}
+    for setting in settings:
+        if setting.partition("=")[0].count(".") < 2:
+            raise UsageError(f"--set {setting}: expected KIND.NAME.KEY=VALUE, such as --set generators.unet.depth=3")
+        recipe.override(tables, setting)
+    return {f"{kind}.{name}": table for kind, names in tables.items() for name, table in names.items()}
+
+
+def _failure(case: Callable[[], None]) -> str | None:
+    try:
+        case()
+    except AssertionError as error:
+        return str(error) or "an assertion failed without a word"
+    return None
+
+
 @plugins.command()
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    packages: Annotated[list[str] | None, typer.Argument(help="Only these.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
     """Look for what is wrong with the installed packages, and say what mends it."""
     from i2i import doctor as verb
     from i2i import plugins as registry
 
-    faults = verb.examine()
+    faults = verb.examine(packages or [])
     parts = registry.scan().parts()
-    packages = sorted({part.package for part in parts})
+    names = packages or sorted({part.package for part in parts})
     if as_json:
-        print_json({"parts": len(parts), "packages": packages, "problems": [vars(fault) for fault in faults]})
+        print_json({"packages": names, "problems": [vars(fault) for fault in faults]})
     elif not faults:
-        typer.echo(f"all is well: {len(parts)} parts of {', '.join(packages)}")
+        typer.echo(f"all is well with {', '.join(names)}")
     for fault in [] if as_json else faults:
         typer.echo(f"{fault.package}: {fault.problem}\n    {fault.remedy}")
     if faults:

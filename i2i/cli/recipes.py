@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from i2i.cli.app import AsJson, Device, Runs, Settings, app, console, print_json, print_table
+from i2i.cli.app import AsJson, Device, Runs, Settings, app, print_json, print_table, terminal
 from i2i.errors import SomeFailed, UsageError
 
 
@@ -35,7 +35,7 @@ def train(
         plan = read(recipe, settings)
     from i2i import train as verb
 
-    with TrainDisplay(console()) as display:
+    with TrainDisplay(terminal()) as display:
         if plan is not None:
             verb.start(plan, runs=runs, device=device, display=display)
         elif resume is not None:
@@ -94,7 +94,7 @@ def ablate(
     from i2i import ablate as verb
     from i2i.display import TrainDisplay
 
-    with TrainDisplay(console(stderr=as_json)) as display:
+    with TrainDisplay(terminal(stderr=as_json)) as display:
         done = verb.ablate(file, runs=runs, settings=settings, device=device, display=display)
     if as_json:
         rows = [{"variant": row.name, "values": row.values, "paper": row.paper} for row in done.rows]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from i2i.cli.app import AsJson, Device, Runs, Settings, app, console, print_json
+from i2i.cli.app import AsJson, Device, Runs, Settings, app, print_json, terminal
 from i2i.errors import Interrupted, SomeFailed, UsageError
 
 
@@ -42,7 +42,7 @@ def translate(
     from i2i import images
     from i2i import translate as verb
 
-    console = console(stderr=True)
+    console = terminal(stderr=True)
     if overwrite and skip_existing:
         raise UsageError("--overwrite or --skip-existing, not both.")
     items = verb.plan(input_dir, output_dir, extension=format, overwrite=overwrite or skip_existing)
