@@ -26,6 +26,12 @@ def examine(wanted: Sequence[str] = ()) -> list[Fault]:
 
     wanted: packages to look at alone. UsageError for one that registers nothing and of which nothing is known.
     """
+    faults, sound = read(wanted)
+    return [*faults, *_imported(sound)]
+
+
+def read(wanted: Sequence[str] = ()) -> tuple[list[Fault], list[Plugin]]:
+    """Return what metadata tell to be wrong, without importing anything, and the parts that may yet be sound."""
     told = [*plugins.scan().problems, *_shadowed(), *_claimed_twice(), *_rival()]
     packages: dict[str, list[Plugin]] = {}
     for part in plugins.scan().parts():
@@ -40,8 +46,8 @@ def examine(wanted: Sequence[str] = ()) -> list[Fault]:
     gone = {fault.package for fault in stale}
     sound = [part for name in chosen if name not in gone for part in packages.get(name, [])]
     missing = {part: fault for part in sound if (fault := _missing(part))}
-    imported = _imported([part for part in sound if part not in missing])
-    return [*(fault for fault in told if fault.package in chosen), *stale, *missing.values(), *imported]
+    faults = [*(fault for fault in told if fault.package in chosen), *stale, *missing.values()]
+    return faults, [part for part in sound if part not in missing]
 
 
 # ---- what metadata tell

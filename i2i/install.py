@@ -12,6 +12,8 @@ from i2i import plugins
 from i2i.errors import PluginError
 from i2i.plugins import Plugin
 
+STDERR = 2
+
 
 def install(arguments: Sequence[str], *, quiet_stdout: bool = False) -> list[Plugin]:
     """Call `pip install` and return the parts that are new. quiet_stdout: what pip says goes to stderr.
@@ -25,7 +27,7 @@ def install(arguments: Sequence[str], *, quiet_stdout: bool = False) -> list[Plu
         )
     before = {(part.kind, part.name, part.package) for part in plugins.scan().parts()}
     command = [sys.executable, "-m", "pip", "install", *arguments]
-    code = subprocess.run(command, stdout=sys.stderr.fileno() if quiet_stdout else None).returncode
+    code = subprocess.run(command, stdout=STDERR if quiet_stdout else None).returncode
     if code:
         raise PluginError(f"pip could not install it (its exit code is {code}); what it said stands above.")
     plugins.scan.cache_clear()

@@ -1,4 +1,4 @@
-"""A script, run by `quiet` in a process of its own: imports modules and tells what that did besides."""
+"""What `quiet` runs in a process of its own: imports modules and tells what that did besides."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ import os
 import sys
 import tempfile
 import threading
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from i2i.plugins import random_states
 
 
-def probe(targets: list[str], said: BinaryIO) -> dict[str, list[str]]:
-    """Import `module` or `module:object`, one after the other: {target: problems}. said: where all output goes."""
+def probe(targets: list[str], said: BinaryIO, answer: TextIO) -> None:
+    """Import `module` or `module:object`, one after the other, and write a line [target, problems] after each.
+
+    said: where all output goes.
+    """
     for library in ("numpy.random", "torch"):  # first, so that what they do is not laid to a part
         with contextlib.suppress(Exception):
             importlib.import_module(library)
-    return {target: _import(target, said) for target in targets}
+    for target in targets:
+        print(json.dumps([target, _import(target, said)]), file=answer, flush=True)
 
 
 def _import(target: str, said: BinaryIO) -> list[str]:
@@ -60,15 +64,8 @@ def _drawn() -> dict[str, object]:
 
 def main() -> None:
     """Answer the question on standard input."""
-    asked = json.load(sys.stdin)
-    answer = os.fdopen(os.dup(1), "w")
-    with tempfile.TemporaryFile() as said:
+    targets = json.load(sys.stdin)
+    with tempfile.TemporaryFile() as said, os.fdopen(os.dup(1), "w") as answer:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
-        found = probe(asked["targets"], said)
-    with answer:
-        json.dump(found, answer)
-
-
-if __name__ == "__main__":
-    main()
+        probe(targets, said, answer)

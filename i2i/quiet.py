@@ -14,7 +14,7 @@ from i2i import plugins
 from i2i.plugins import Plugin
 
 PATIENCE = 300
-"""Seconds for all the modules of a package."""
+"""Seconds for all the modules of a package, and for those behind one that took too long."""
 # The path comes before `i2i` is imported; without the script's own folder on it (-P), whose files have common names.
 SCRIPT = """
 import json, os, sys
@@ -47,26 +47,26 @@ def _module(claim: Plugin) -> str:
 
 @functools.cache
 def importing(targets: tuple[str, ...]) -> dict[str, list[str]]:
-    """Import each `module` or `module:object` in one fresh process, one after the other: {target: problems}.
+    """Import each `module` or `module:object` in a fresh process, one after the other: {target: problems}.
 
-    Where one of them ends the process, each half of them has another, until it is known which it was.
+    Where one of them ends the process, those behind it have another.
     """
-    try:
-        found: dict[str, list[str]] = json.loads(_answer(targets))
-    except subprocess.TimeoutExpired:
-        return {target: [f"{', '.join(targets)} takes more than {PATIENCE} s"] for target in targets}
-    except subprocess.CalledProcessError as error:
-        if len(targets) == 1:
-            return {targets[0]: [f"{targets[0]} ends the process (code {error.returncode})"]}
-        half = len(targets) // 2
-        return importing(targets[:half]) | importing(targets[half:])
+    found: dict[str, list[str]] = {}
+    while rest := [target for target in targets if target not in found]:
+        lines, end = _answers(rest)
+        found |= dict(json.loads(line) for line in lines)
+        if len(lines) < len(rest):
+            found[rest[len(lines)]] = [f"{rest[len(lines)]} {end}"]
     return found
 
 
-def _answer(targets: tuple[str, ...]) -> str:
+def _answers(targets: list[str]) -> tuple[list[str], str]:
+    """Return a line for each target that was come to the end of, and how the process ended."""
     command = [sys.executable, "-P", "-W", "ignore", "-c", SCRIPT]
     environment = {**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1", "I2I_PROBE_PATH": json.dumps(sys.path)}
-    asked = json.dumps({"targets": targets})
-    return subprocess.run(
-        command, input=asked, capture_output=True, text=True, timeout=PATIENCE, env=environment, check=True
-    ).stdout
+    asked = json.dumps(targets).encode()
+    try:
+        done = subprocess.run(command, input=asked, capture_output=True, timeout=PATIENCE, env=environment)
+    except subprocess.TimeoutExpired as error:
+        return (error.stdout or b"").decode().splitlines(), f"takes more than {PATIENCE} s"
+    return done.stdout.decode().splitlines(), f"ends the process (code {done.returncode})"

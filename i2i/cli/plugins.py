@@ -39,7 +39,8 @@ def plugins_list(
     """List the parts: kind, name, package, version and where it lives. This is what `i2i plugins` does by itself."""
     from i2i import plugins as registry
 
-    rows = registry.matching(filter, [command.name for command in plugins.registered_commands if command.name])
+    verbs = [verb.name or getattr(verb.callback, "__name__", "") for verb in plugins.registered_commands]
+    rows = registry.matching(filter, verbs)
     problems = registry.scan().problems
     if as_json:
         print_json({"parts": [vars(row) for row in rows], "problems": [str(problem) for problem in problems]})
