@@ -69,3 +69,4 @@ def main() -> None:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
         probe(targets, said, answer)
+    os._exit(0)  # a thread that a module has started may never end

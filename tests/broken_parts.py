@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from broken_sources import Doubled, FromGlobalChance, OfItsProcess, OtherMate, OutOfRange, Unpicklable
 from torch import Tensor, nn
 
 from i2i.contracts import Batch, ImageSpec
@@ -354,6 +356,11 @@ class Misnamed(Tiny):
         yield "G", {"l1": (self.translate(batch.a) - batch.b).abs().mean()}
 
 
+class Idle(Tiny):
+    def step(self, batch: Batch) -> Any:
+        yield "g", {"l1": (self.translate(batch.a) - batch.b).abs().mean()}
+
+
 class OtherTurn(Tiny):
     def step(self, batch: Batch) -> Any:
         yield "d", {"l1": (self.translate(batch.a) - batch.b).abs().mean()}
@@ -395,6 +402,11 @@ class Remembering(Tiny):
         yield "g", {"l1": (self.translate(batch.a) - batch.b + before).abs().mean()}
 
 
+class Chancy(Tiny):
+    def step(self, batch: Batch) -> Any:
+        yield "g", {"l1": (self.translate(batch.a) - batch.b).abs().mean() * random.random()}
+
+
 class ByAnother(Tiny):
     def __init__(self, task: Any) -> None:
         super().__init__(task)
@@ -423,62 +435,6 @@ class Without(nn.Module):
 
     def __init__(self, task: Any) -> None:
         super().__init__()
-
-
-# ---- sources
-
-
-class Drawn:
-    """Four samples, drawn from their index."""
-
-    def __init__(self, images: Any) -> None:
-        self.images = dict(images)
-
-    def __len__(self) -> int:
-        return 4
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return self.draw(index, 0)
-
-    def draw(self, index: int, seed: int) -> dict[str, np.ndarray]:
-        """Draw a sample with another seed."""
-        generator = np.random.default_rng([index, seed])
-        return {k: generator.integers(0, 255, (s.channels, 8, 9), dtype=np.uint8) for k, s in self.images.items()}
-
-
-class Doubled(Drawn):
-    def draw(self, index: int, seed: int) -> dict[str, np.ndarray]:
-        return {name: picture.astype(np.float64) / 255 for name, picture in super().draw(index, seed).items()}
-
-
-class OutOfRange(Drawn):
-    def draw(self, index: int, seed: int) -> dict[str, np.ndarray]:
-        return {name: picture.astype(np.float32) for name, picture in super().draw(index, seed).items()}
-
-
-class FromGlobalChance(Drawn):
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return {k: np.random.randint(0, 255, (s.channels, 8, 9)).astype(np.uint8) for k, s in self.images.items()}
-
-
-class Shared(Drawn):
-    def __init__(self, images: Any) -> None:
-        super().__init__(images)
-        self.kept = [super(Shared, self).__getitem__(i) for i in range(4)]
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return self.kept[index]
-
-
-class Unpicklable(Drawn):
-    def __init__(self, images: Any) -> None:
-        super().__init__(images)
-        self.read = lambda index: index
-
-
-class OtherMate(Drawn):
-    def draw(self, index: int, seed: int) -> dict[str, np.ndarray]:
-        return super().draw(index, int(np.random.randint(9)))
 
 
 # ---- metrics and trackers
@@ -601,10 +557,12 @@ BROKEN: list[tuple[str, Any, str, str]] = [
     ("methods", Misnamed, "method_yields_turns", "turn 'G' is no child module with weights; there are g, d"),
     ("methods", OtherTurn, "method_yields_turns", "the terms of turn 'd' do not depend on its weights"),
     ("methods", Without, "method_yields_turns", "no child 'g' with weights"),
+    ("methods", Idle, "method_trains_every_weight", "no turn of a first step reaches d.weight"),
     ("methods", Meddling, "method_moves_one_player_a_turn", "in g's turn d.weight moves"),
     ("methods", OfOneTypeMethod, "method_bears_bf16", "Index put requires"),
     ("methods", Pool, "method_resumes_exactly", "self.pool goes on from step to step and is no buffer"),
     ("methods", Remembering, "method_resumes_exactly", "the step after a resume gives another g/l1"),
+    ("methods", Chancy, "method_resumes_exactly", "draws from Python's or numpy's global random generator"),
     ("methods", ByAnother, "method_translates", "it depends on what the child 'g' does not hold"),
     ("methods", Unbounded, "method_translates", r"translate leaves \[-1, 1\]: task.activate bounds"),
     ("methods", BackInPlace, "method_translates_back", "back makes"),
@@ -612,7 +570,7 @@ BROKEN: list[tuple[str, Any, str, str]] = [
     ("sources", Doubled, "source_gives_what_is_asked", "'a' is float64"),
     ("sources", OutOfRange, "source_gives_what_is_asked", r"'a' leaves \[0, 1\]"),
     ("sources", FromGlobalChance, "source_is_stable", "draws from a global random generator"),
-    ("sources", Shared, "source_is_stable", "hands out the same array twice"),
+    ("sources", OfItsProcess, "source_is_picklable", "'a' of sample 3 differs in another process: `hash`"),
     ("sources", Unpicklable, "source_is_picklable", "cannot be pickled, which worker processes need"),
     ("sources", OtherMate, "source_draws_by_seed", r"'a' of draw\(3, 0\) differs from one call to the next"),
     ("metrics", Undeclared, "metric_declares_itself", "'higher_is_better' is true or false"),

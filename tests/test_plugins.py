@@ -91,7 +91,7 @@ def test_two_packages_with_one_name_are_both_named(install: Install) -> None:
 
 
 def test_unknown_name_gives_the_nearest_and_all() -> None:
-    with pytest.raises(PluginError, match=r"unknown discriminator 'pach'. Did you mean 'patch'\? Known: patch"):
+    with pytest.raises(PluginError, match=r"unknown discriminator 'pach'. Did you mean 'patch'\? Known: .*patch"):
         plugins.find("discriminators", "pach")
 
 
@@ -266,9 +266,9 @@ def test_listing_shows_kind_package_version_and_place(run: Run) -> None:
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
-        ("*UNET*", {"generators/unet"}),
+        ("*UNET*", {"generators/unet", "generators/timm_unet"}),
         ("l1", {"losses/l1", "metrics/l1"}),
-        ("losses/*", {"losses/huber", "losses/l1", "losses/mse", "losses/cross_entropy"}),
+        ("loss*/*E*", {"losses/huber", "losses/mse", "losses/cross_entropy", "losses/perceptual"}),
         ("acme*", {"losses/huber", "sources/shelf"}),
     ],
 )
@@ -278,7 +278,8 @@ def test_a_listing_is_filtered_by_kind_name_and_package(
     install("acme-tools", "[i2i.losses]\nhuber = acme:Huber\n[i2i.sources]\nshelf = acme:Shelf\n")
     code, out, _ = run("plugins", pattern, "--json")
     assert code == 0
-    found = {f"{part['kind']}/{part['name']}" for part in json.loads(out)["parts"] if part["package"] != "i2i-example"}
+    parts = [part for part in json.loads(out)["parts"] if part["package"] in ("i2i", "acme-tools")]
+    found = {f"{part['kind']}/{part['name']}" for part in parts}
     assert found == expected
 
 

@@ -1,4 +1,4 @@
-"""The verbs that begin with a finished run or its model: translate, evaluate, study."""
+"""The verbs that begin with a finished run or a model: translate, import, evaluate, study."""
 
 from __future__ import annotations
 
@@ -92,6 +92,23 @@ def translate(
         typer.echo(f"{len(results) - len(failed)} of {len(results)} translated into {output_dir}")
     if failed:
         raise SomeFailed("\n".join([f"{len(failed)} of {len(results)} failed:", *(str(error) for _, error in failed)]))
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE.pth", help="A generator, such as latest_net_G.pth.")],
+    out: Annotated[Path, typer.Argument(help="The model folder to be made.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a model of a generator trained by pytorch-CycleGAN-and-pix2pix or CUT."""
+    from i2i import foreign
+
+    found = foreign.import_generator(file, out)
+    if as_json:
+        print_json(vars(found))
+        return
+    for key, value in foreign.describe(found).items():
+        typer.echo(f"{key + ':':12}{value}")
 
 
 @app.command()

@@ -133,13 +133,14 @@ class _Broken:
 
 def _registered(package: str) -> list[tuple[str, str, Part | PluginError]]:
     wanted = package.replace("_", "-").casefold()
-    claims = [claim for names in plugins.scan().claims.values() for found in names.values() for claim in found]
+    claims = plugins.scan().parts()
     packages = sorted({claim.package for claim in claims})
     if wanted not in packages:
+        unread = [str(fault) for fault in plugins.scan().problems if fault.package == wanted]
         raise UsageError(
             f"no installed package {package!r} registers a part.{nearest(wanted, packages)} "
             f"Those that do: {', '.join(packages)}. Install yours first: pip install -e FOLDER (again, when its entry "
-            "points have changed)."
+            f"points have changed). {' '.join(unread)}".rstrip()
         )
     own = sorted((claim.kind, claim.name) for claim in claims if claim.package == wanted)
     return [(kind, name, _loaded(kind, name)) for kind, name in own]

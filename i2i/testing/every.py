@@ -124,7 +124,9 @@ def _make(kind: str, part: Part) -> None:
             part(Path(folder)).close()  # it may hold a file open
     else:
         usual = {"in_channels": 6 if kind == "discriminators" else 3, "out_channels": 3}
-        part(*(given(part, name, usual.get(name)) for name in SUPPLIED.get(kind, ())))
+        supplied = [given(part, name, usual.get(name)) for name in SUPPLIED.get(kind, ())]
+        if None not in supplied:  # a kind of the package's own may be supplied what only its settings can name
+            part(*supplied)
 
 
 def _signature(part: Part) -> dict[str, inspect.Parameter]:

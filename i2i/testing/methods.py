@@ -19,10 +19,10 @@ from i2i.contracts import Batch, Task
 from i2i.engine import GENERATOR, Report, Training, fit, players
 from i2i.errors import I2IError
 from i2i.recipe import OptimizerSettings
-from i2i.testing.supply import Check, Toy, given, made_for, pictures
+from i2i.testing.supply import Check, Toy, given, host_generators, made_for, pictures
 
-LEAST = 64
-"""Pixels of a training picture's shorter side; the longer one has a half more."""
+LEAST = 128
+"""Pixels of a training picture's shorter side, at least: a discriminator of three scales needs them."""
 
 
 def _made(part: Part, seed: int = 0) -> tuple[nn.Module, Task]:
@@ -37,8 +37,9 @@ def _made(part: Part, seed: int = 0) -> tuple[nn.Module, Task]:
 def _batches(method: nn.Module, task: Task, start: int = 0) -> Iterator[Batch]:
     """Give training batches of two, each of other pictures, from a step on."""
     multiple = multiple_of(method)
-    high = -(-LEAST // multiple) * multiple
-    sides = (high, -(-high * 3 // (2 * multiple)) * multiple)
+    high = -(-LEAST // multiple)
+    wide = high + high // 2  # square where a single multiple is as large: more would cost as much again
+    sides = (high * multiple, wide * multiple)
     return (task.batch(pictures(task.images, sides=sides, seed=step)) for step in itertools.count(start))
 
 
@@ -67,6 +68,19 @@ def method_yields_turns(part: Part) -> None:
         gradients = torch.autograd.grad(total, known[player], allow_unused=True)
         assert any(g is not None for g in gradients), f"the terms of turn {player!r} do not depend on its weights"
     assert turns, "'step' yields no turn: nothing is learnt"
+
+
+def method_trains_every_weight(part: Part) -> None:
+    """Every weight of every player is reached by a term of one of its turns."""
+    method, task = _made(part)
+    named = {name: p for name, p in method.named_parameters() if p.requires_grad}
+    reached: set[str] = set()
+    for player, terms in method.step(next(_batches(method, task))):  # type: ignore[operator]
+        own = {name: p for name, p in named.items() if name.startswith(f"{player}.")}
+        gradients = torch.autograd.grad(torch.stack([*terms.values()]).sum(), [*own.values()], allow_unused=True)
+        reached |= {name for name, gradient in zip(own, gradients, strict=True) if gradient is not None}
+    left = [name for name in named if name not in reached]
+    assert not left, f"no turn of a first step reaches {', '.join(left[:5])}: they would stay as they were drawn"
 
 
 def method_moves_one_player_a_turn(part: Part) -> None:
@@ -106,7 +120,7 @@ def method_bears_bf16(part: Part) -> None:
 def method_resumes_exactly(part: Part) -> None:
     """After two steps another method takes up the saved state, and the third step is the same, bit for bit."""
     method, task = _made(part)
-    training = _training(method)
+    training, drawn = _training(method), host_generators()
     _steps(training, _batches(method, task), 2)
     saved = save({key: value.detach().clone().contiguous() for key, value in training.tensors().items()})
     before = _carried(method)
@@ -114,6 +128,9 @@ def method_resumes_exactly(part: Part) -> None:
     grown = [name for name, value in _carried(method).items() if name in before and before[name] != value]
     assert not grown, (
         f"{grown[0]} goes on from step to step and is no buffer (self.register_buffer): a resumed run would lose it"
+    )
+    assert host_generators() == drawn, (
+        "a step draws from Python's or numpy's global random generator, which no resumed run takes up: use torch's"
     )
     other, _ = _made(part, seed=1)
     resumed = _training(other)
@@ -203,6 +220,7 @@ def method_fits_other_channels(part: Part) -> None:
 
 CHECKS: list[Check] = [
     method_yields_turns,
+    method_trains_every_weight,
     method_moves_one_player_a_turn,
     method_bears_bf16,
     method_resumes_exactly,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,19 +18,44 @@ SIDES = (32, 40)
 COUNT = 4
 
 
-def _pictures(part: Part) -> tuple[Tensor, Tensor, Images]:
-    """Return fake and real, pictures or class maps as the metric takes them, and the samples' pictures by name."""
+@dataclass(frozen=True)
+class _Shown:
+    """What a metric is shown: fake and real, the samples' pictures by name, and a mask of all pixels, or none."""
+
+    fake: Tensor
+    real: Tensor
+    images: Images
+    mask: Tensor | None = None
+
+    def update(self, metric: Any, fake: Tensor | None = None, real: Tensor | None = None) -> Any:
+        """Show all at once, with other translations or another truth if they are given; return the metric."""
+        fake, real = self.fake if fake is None else fake, self.real if real is None else real
+        metric.update(fake, real, mask=self.mask, images=self.images)
+        return metric
+
+
+EVERYWHERE = torch.ones(COUNT, 1, *SIDES)
+
+
+def _shown(part: Part) -> _Shown:
+    """Return pictures, or else class maps, whichever the metric takes, with a mask if it will have one."""
     draw = torch.Generator().manual_seed(0)
     label = torch.randint(5, (COUNT, 1, *SIDES), generator=draw)
+    guess = torch.where(torch.rand(label.shape, generator=draw) < 0.5, 0, label)
     real = torch.rand(COUNT, 3, *SIDES, generator=draw)
-    fake = (real + 0.3 * torch.randn(COUNT, 3, *SIDES, generator=draw)).clamp(0, 1)
-    images = {"a": fake, "b": real, "label": label}
-    try:
-        part().update(fake, real, images=images)
-    except I2IError:
-        guessed = torch.where(torch.rand(label.shape, generator=draw) < 0.5, 0, label)
-        return guessed, label, {"photo": real, "label": label}
-    return fake, real, images
+    fake = (real + 0.3 * torch.randn(real.shape, generator=draw)).clamp(0, 1)
+    pictures, maps = {"a": fake, "b": real, "label": label}, {"photo": real, "label": label}
+    first, *others = [
+        _Shown(fake, real, pictures),
+        _Shown(fake, real, pictures, EVERYWHERE),
+        _Shown(guess, label, maps),
+        _Shown(guess, label, maps, EVERYWHERE),
+    ]
+    for shown in (first, *others):
+        with suppress(I2IError):
+            shown.update(part())
+            return shown
+    return first
 
 
 def _scalars(metric: Any) -> dict[str, Tensor]:
@@ -49,15 +76,13 @@ def metric_declares_itself(part: Part) -> None:
 
 def metric_ignores_the_batch_split(part: Part) -> None:
     """All at once and one by one give the same, finite numbers, with a mask of all pixels and without one."""
-    fake, real, images = _pictures(part)
-    whole, split = part(), part()
-    kept = fake.clone(), real.clone()
-    whole.update(fake, real, images=images)
-    assert torch.equal(fake, kept[0]) and torch.equal(real, kept[1]), "update changes the pictures that it is given"
-    mask = torch.ones(COUNT, 1, *SIDES)
+    shown, split = _shown(part), part()
+    fake, real = shown.fake.clone(), shown.real.clone()
+    whole = shown.update(part())
+    assert torch.equal(shown.fake, fake) and torch.equal(shown.real, real), "update changes what it is given"
     for i in range(COUNT):
-        one = {name: picture[i : i + 1] for name, picture in images.items()}
-        split.update(fake[i : i + 1], real[i : i + 1], mask=mask[i : i + 1], images=one)
+        one = {name: picture[i : i + 1] for name, picture in shown.images.items()}
+        split.update(fake[i : i + 1], real[i : i + 1], mask=EVERYWHERE[i : i + 1], images=one)
     values, others = _scalars(whole), _scalars(split)
     for name, value in values.items():
         assert isinstance(value, Tensor) and value.ndim == 0, f"{name} is no scalar tensor"
@@ -72,16 +97,15 @@ def metric_ignores_the_batch_split(part: Part) -> None:
 
 def metric_knows_better_from_worse(part: Part) -> None:
     """The truth itself scores at least as well as a bad translation; said of those that look at the truth."""
-    fake, real, images = _pictures(part)
-    worse, best, shifted = part(), part(), part()
-    worse.update(fake, real, images=images)
-    best.update(real, real, images=images)
-    shifted.update(fake, real.flip(0, 3), images=images)
-    if not all(torch.equal(value, _scalars(shifted)[name]) for name, value in _scalars(worse).items()):
-        for name, value in _scalars(best).items():
-            gain = (value - _scalars(worse)[name]) * (1 if best.higher_is_better else -1)
-            direction = "higher" if best.higher_is_better else "lower"
-            assert gain >= 0, f"{name} of the truth is worse than that of a guess, if {direction} is better"
+    shown = _shown(part)
+    best, worse = shown.update(part(), fake=shown.real), _scalars(shown.update(part()))
+    elsewhere = _scalars(shown.update(part(), real=shown.real.flip(0, 3)))
+    if all(torch.equal(value, elsewhere[name]) for name, value in worse.items()):
+        return
+    for name, value in _scalars(best).items():
+        gain = (value - worse[name]) * (1 if best.higher_is_better else -1)
+        direction = "higher" if best.higher_is_better else "lower"
+        assert gain >= 0, f"{name} of the truth is worse than that of a guess, if {direction} is better"
 
 
 CHECKS: list[Check] = [metric_declares_itself, metric_ignores_the_batch_split, metric_knows_better_from_worse]

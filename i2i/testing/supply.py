@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import pickle
+import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -55,6 +58,11 @@ def _accepting(part: Part, chosen: Any, usual: Iterable[Any]) -> tuple[Any, Any]
         except I2IError as error:
             refusals.append(error)
     raise refusals[0]
+
+
+def host_generators() -> tuple[Any, ...]:
+    """Return the states of Python's and numpy's global random generators, to be compared."""
+    return random.getstate(), pickle.dumps(np.random.get_state())
 
 
 RGB = ImageSpec(3)
@@ -127,12 +135,15 @@ class Labelled:
 
 
 def pictures(images: Mapping[str, ImageSpec], count: int = 2, sides: tuple[int, int] = SIDES, seed: int = 0) -> Images:
-    """Return random pictures as a source would give them, count × C × H × W."""
+    """Return random pictures as a source would give them, count × C × H × W; a map's corner is void if anything is."""
     draw = torch.Generator().manual_seed(seed)
 
     def picture(spec: ImageSpec) -> Tensor:
         if spec.classes is not None:
-            return torch.randint(spec.classes, (count, 1, *sides), generator=draw)
+            classes = torch.randint(spec.classes, (count, 1, *sides), generator=draw)
+            if spec.void is not None:
+                classes[..., :4, :4] = spec.void
+            return classes
         return torch.rand(count, spec.channels, *sides, generator=draw)
 
     return {name: picture(spec) for name, spec in images.items()}

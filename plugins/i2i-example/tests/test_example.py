@@ -1,8 +1,8 @@
-"""The checks that i2i ships, of every part that this package registers: the whole test file of a plugin package."""
+"""All the tests that a plugin package needs: the checks that i2i ships, of every part that it registers."""
 
-from i2i.testing import Case, parametrize
+from i2i.testing import parametrize
 
 
 @parametrize("i2i-example")
-def test_conforms(case: Case) -> None:
+def test_conforms(case):
     case()
