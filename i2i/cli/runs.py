@@ -20,10 +20,10 @@ def translate(
     ] = None,
     mask: Annotated[Path | None, typer.Option(help="A folder of masks, or one, white where the hole is.")] = None,
     guide: Annotated[
-        Path | None, typer.Option(help="A folder of palettes, or one, for a model that takes them.")
+        Path | None, typer.Option(help="A folder of what guides the model (palettes, instance maps), or one for all.")
     ] = None,
     stochastic: Annotated[
-        bool, typer.Option("--stochastic", help="Keep the dropout on: another result a seed.")
+        bool, typer.Option("--stochastic", help="Keep dropout and noise on: another result a seed.")
     ] = False,
     seed: Annotated[int, typer.Option(help="What --stochastic draws from.", min=0)] = 0,
     reverse: Annotated[
@@ -70,10 +70,8 @@ def translate(
         raise UsageError(f"--mask {mask}: this model fills no holes.")
     if guide and not translator.guide:
         raise UsageError(f"--guide {guide}: this model takes no guide.")
-    if translator.guide and not guide:
-        raise UsageError(
-            f"this model is guided by a {translator.guide}: give a picture of one, or a folder, as --guide."
-        )
+    if translator.needs_guide and not guide:
+        raise UsageError(f"this model is {translator.guided}: give a picture of one, or a folder, as --guide.")
     from i2i.display import each
 
     work = verb.translate_folder(translator, items, masks=masks, guides=guides, seed=seed)

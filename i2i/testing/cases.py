@@ -148,7 +148,9 @@ def _registered(package: str) -> list[tuple[str, str, Part | PluginError]]:
 
 def _loaded(kind: str, name: str) -> Part | PluginError:
     try:
-        return plugins.load(kind, name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a loud import, which is for `importing_is_quiet` to tell
+            return plugins.load(kind, name)
     except PluginError as error:
         return error
 
