@@ -60,11 +60,18 @@ def _shadowed() -> Iterator[Fault]:
         for package, names in plugins.distributions(folder).items():
             if package not in first:
                 first[package] = folder
-            elif any(plugins.registrations(folder, name) for name in names):
+            elif any(_registers(folder, name) for name in names):
                 problem = f"the one in {folder} is hidden by the one in {first[package]}, earlier on the path."
                 yield Fault(
                     package, problem, f"Uninstall one of them: pip uninstall {package}, or delete {folder}/{names[0]}."
                 )
+
+
+def _registers(folder: str, name: str) -> bool:
+    try:
+        return plugins.registrations(folder, name) is not None
+    except OSError:
+        return False
 
 
 def _claimed_twice() -> Iterator[Fault]:

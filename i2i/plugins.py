@@ -10,7 +10,6 @@ import contextlib
 import functools
 import io
 import os
-import random
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -77,9 +76,13 @@ def scan() -> Scan:
             if package in seen or (own_only and package != OWN_PACKAGE):
                 continue
             seen.add(package)
-            ours = [(name, data) for name in names if (data := registrations(folder or ".", name))]
+            try:
+                ours = {name: data for name in names if (data := registrations(folder or ".", name))}
+            except OSError as error:
+                found.problems.append(_unreadable(package, Path(str(error.filename)), error.strerror or "unreadable"))
+                continue
             if ours:
-                _add(Path(folder or "."), package, names, dict(ours), found)
+                _add(Path(folder or "."), package, names, ours, found)
     return found
 
 
@@ -103,12 +106,12 @@ def _name_and_version(metadata: str) -> tuple[str, str]:
 
 
 def registrations(folder: str, name: str) -> bytes | None:
-    """Return the entry points of a distribution, unparsed; None where nothing in them is for us."""
+    """Return the entry points of a distribution, unparsed; None where nothing in them is for us. Raises OSError."""
     try:
         # Text paths and a bare read: of 2,000 distributions all but a few end here.
         with open(f"{folder}/{name}/entry_points.txt", "rb", buffering=0) as file:
             data = file.read()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     # Parsing costs 100 times the read. A file in UTF-16, which is none of ours either, is named and not passed over.
     return data if PREFIX.encode() in data or PREFIX.encode("utf-16-le") in data else None
@@ -147,13 +150,17 @@ def _read(location: Path, data: bytes, package: str, version: str, found: Scan) 
         ]
     except (ValueError, configparser.Error, entrypoints.BadEntryPoint) as error:
         reason = " ".join(str(error).split())
-        problem = f"its metadata cannot be read ({location / 'entry_points.txt'}: {reason}), so its parts are left out."
-        found.problems.append(Fault(package, problem, f"Reinstall it: pip install --force-reinstall {package}"))
+        found.problems.append(_unreadable(package, location / "entry_points.txt", reason))
         return
     for kind, part in parts:
         target = f"{part.module_name}:{part.object_name or ''}"
         plugin = Plugin(kind, part.name, target, package, version, location)
         found.claims.setdefault(kind, {}).setdefault(part.name, []).append(plugin)
+
+
+def _unreadable(package: str, path: Path, reason: str) -> Fault:
+    problem = f"its metadata cannot be read ({path}: {reason}), so its parts are left out."
+    return Fault(package, problem, f"Reinstall it: pip install --force-reinstall {package}")
 
 
 def kinds() -> list[str]:
@@ -243,8 +250,11 @@ def _undisturbed(module: str) -> Iterator[list[str]]:
 
 def random_states() -> dict[str, tuple[object, Callable[[], None]]]:
     """Return where the random generators of the libraries loaded so far stand, and what puts each back there."""
-    state = random.getstate()
-    found: dict[str, tuple[object, Callable[[], None]]] = {"Python": (state, lambda: random.setstate(state))}
+    found: dict[str, tuple[object, Callable[[], None]]] = {}
+    python: Any = sys.modules.get("random")
+    if python:
+        state = python.getstate()
+        found["Python"] = (state, lambda: python.setstate(state))
     numpy: Any = sys.modules.get("numpy.random")
     if numpy:
         drawn = numpy.get_state()

@@ -21,7 +21,7 @@ def probe(targets: list[str], said: BinaryIO, answer: TextIO) -> None:
 
     said: where all output goes.
     """
-    for library in ("numpy.random", "torch"):  # first, so that what they do is not laid to a part
+    for library in ("random", "numpy.random", "torch"):  # first, so that what they do is not laid to a part
         with contextlib.suppress(Exception):
             importlib.import_module(library)
     for target in targets:

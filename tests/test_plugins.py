@@ -206,6 +206,17 @@ def test_of_two_metadata_of_one_package_the_newest_count(install: Install, newes
     assert plugins.find("losses", "l1").package == "i2i"
 
 
+def test_metadata_that_cannot_be_opened_are_named(install: Install) -> None:
+    path = install("acme", "") / "entry_points.txt"
+    path.unlink()
+    path.symlink_to(path)
+    install("sound", "[i2i.losses]\nsound = sound_losses:Loss\n")
+    assert plugins.find("losses", "sound")
+    (problem,) = plugins.scan().problems
+    assert problem.package == "acme"
+    assert f"({path}: Too many levels of symbolic links)" in problem.problem
+
+
 def test_what_an_interrupted_pip_left_claims_nothing(install: Install) -> None:
     install("acme", "[i2i.losses]\nhuber = acme_losses:Huber\n", acme_losses="class Huber: pass\n")
     install("~cme", "[i2i.losses]\nhuber = acme_losses:Huber\n")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from i2i.cli import data, plugins, recipes, runs
+from i2i.cli import recipes, runs
 from i2i.cli.app import app, terminal
 from i2i.errors import I2IError
 
-__all__ = ["data", "main", "plugins", "recipes", "runs"]
+__all__ = ["main", "recipes", "runs"]
 
 
 def main() -> None:

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
+
+GROUPS = {
+    "plugins": "Parts: list those installed, show one, write, check and mend packages.",
+    "data": "Public data sets: list them, get one.",
+}
+"""The verbs that have verbs of their own, in a module of the same name, which is imported when one is called."""
+
+
+class Verbs(TyperGroup):
+    """The verbs; a group is made when it is called, for making all of them is a tenth of a start."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # typer has a click of its own, or not
+        """Put what a group's module holds in the place of its name."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name in GROUPS:
+            command = get_group(importlib.import_module(f"i2i.cli.{name}").group)
+        return name, command, rest
+
 
 app = typer.Typer(
+    cls=Verbs,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -35,6 +57,10 @@ def _version(wanted: bool) -> None:
 
         typer.echo(f"i2i {__version__}")
         raise typer.Exit
+
+
+for _name, _help in GROUPS.items():
+    app.add_typer(typer.Typer(help=_help), name=_name)
 
 
 @app.callback()

@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
-from i2i.cli.app import AsJson, app, print_json, terminal
+from i2i.cli.app import GROUPS, AsJson, print_json, terminal
 
-data = typer.Typer(help="Public data sets: list them, get one.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(data, name="data")
+group = typer.Typer(help=GROUPS["data"], no_args_is_help=True, rich_markup_mode=None)
 
 
-@data.command("list")
+@group.command("list")
 def data_list(
     name: Annotated[str | None, typer.Argument(help="Everything known of this one.", show_default=False)] = None,
     into: Annotated[Path, typer.Option(help="The folder that the lines for a recipe shall name.")] = Path("data"),
@@ -31,7 +30,7 @@ def data_list(
         typer.echo(datasets.describe(sets[0], into) if name else datasets.listing())
 
 
-@data.command("get")
+@group.command("get")
 def data_get(
     name: Annotated[str, typer.Argument(help="A name of `i2i data list`.")],
     into: Annotated[Path, typer.Option(help="The folder that holds the data sets.")] = Path("data"),

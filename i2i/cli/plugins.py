@@ -9,26 +9,23 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from i2i.cli.app import AsJson, app, print_json, print_table
+from i2i.cli.app import GROUPS, AsJson, print_json, print_table
 from i2i.errors import PluginError, UsageError
 
 
 class Listing(TyperGroup):
     """A group that lists where no verb of its own is called: `i2i plugins`, `i2i plugins '*unet*'`."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # typer has a click of its own, or not
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the verb `list` before what begins with no verb."""
         known = {*self.commands, *ctx.help_option_names}
         return super().parse_args(ctx, args if args and args[0] in known else ["list", *args])
 
 
-plugins = typer.Typer(
-    cls=Listing, help="Parts: list those installed, show one, write, check and mend packages.", rich_markup_mode=None
-)
-app.add_typer(plugins, name="plugins")
+group = typer.Typer(cls=Listing, help=GROUPS["plugins"], rich_markup_mode=None)
 
 
-@plugins.command("list")
+@group.command("list")
 def plugins_list(
     filter: Annotated[
         str | None,
@@ -39,7 +36,7 @@ def plugins_list(
     """List the parts: kind, name, package, version and where it lives. This is what `i2i plugins` does by itself."""
     from i2i import plugins as registry
 
-    verbs = [verb.name or getattr(verb.callback, "__name__", "") for verb in plugins.registered_commands]
+    verbs = [verb.name or getattr(verb.callback, "__name__", "") for verb in group.registered_commands]
     rows = registry.matching(filter, verbs)
     problems = registry.scan().problems
     if as_json:
@@ -50,7 +47,7 @@ def plugins_list(
         typer.echo(f"problem: {problem}", err=True)
 
 
-@plugins.command()
+@group.command()
 def show(
     name: Annotated[str, typer.Argument(help="A name, or KIND/NAME where two kinds have it: losses/l1.")],
     as_json: AsJson = False,
@@ -70,7 +67,7 @@ def show(
         typer.echo(text(description))
 
 
-@plugins.command()
+@group.command()
 def new(
     name: Annotated[str, typer.Argument(help="What recipes will call the part: soft_edges.")],
     kind: Annotated[str, typer.Option(help="loss, generator, discriminator, adversarial, task, method, source, ...")],
@@ -89,7 +86,7 @@ def new(
         typer.echo(f"  {command}")
 
 
-@plugins.command()
+@group.command()
 def check(
     package: Annotated[str, typer.Argument(help="An installed package that registers parts.")],
     settings: Annotated[
@@ -136,7 +133,7 @@ def _failure(case: Callable[[], None]) -> str | None:
     return None
 
 
-@plugins.command()
+@group.command()
 def doctor(
     packages: Annotated[list[str] | None, typer.Argument(help="Only these.", show_default=False)] = None,
     as_json: AsJson = False,
@@ -158,7 +155,7 @@ def doctor(
         raise PluginError(f"{len(faults)} thing(s) to mend in the installed packages.")
 
 
-@plugins.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@group.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def install(
     arguments: Annotated[
         list[str], typer.Argument(metavar="ARGUMENTS...", help="What pip install takes: -e FOLDER, NAME, a URL.")

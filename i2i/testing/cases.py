@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -148,7 +149,9 @@ def _registered(package: str) -> list[tuple[str, str, Part | PluginError]]:
 
 def _loaded(kind: str, name: str) -> Part | PluginError:
     try:
-        return plugins.load(kind, name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a loud import, which is for `importing_is_quiet` to tell
+            return plugins.load(kind, name)
     except PluginError as error:
         return error
 
