@@ -48,7 +48,7 @@ def test_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     import numpy as np
     from rich.console import Console
 
-    from i2i import recipe, train
+    from i2i import plugins, recipe, train
     from i2i.display import TrainDisplay
 
     with TrainDisplay(Console(quiet=True)) as display:
@@ -58,10 +58,13 @@ def test_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     made.path.rename(tmp_path / "runs" / "day2night")
     monkeypatch.chdir(tmp_path)
     day = np.zeros((20, 30, 3), dtype=np.uint8)
-    for page, code in snippets("python"):
-        names: dict[str, object] = {"day": day}
-        exec(compile(code, page, "exec"), names)
-        assert np.asarray(names["night"]).shape == day.shape
+    translating, testing = (code for page, code in snippets("python") if page == "README.md")
+    names: dict[str, object] = {"day": day}
+    exec(compile(translating, "README.md", "exec"), names)
+    assert np.asarray(names["night"]).shape == day.shape
+    if "charbonnier" in plugins.names("losses"):
+        exec(compile(testing, "README.md", "exec"), names)
+        assert names["test_conforms"]
 
 
 def test_the_commands_of_moving_in_run(run: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

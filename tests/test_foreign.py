@@ -167,7 +167,8 @@ def test_the_model_says_all_that_it_is_made_of(tmp_path: Path) -> None:
         saved(unet(depth=5, width=2), tmp_path / "facades_net_G.pth"), tmp_path / "a" / "m"
     )
     description = json.loads((found.model / "model.json").read_text())
-    assert (description["name"], description["packages"].keys()) == ("facades_net_G", {"i2i"})
+    assert description["name"] == "facades_net_G"
+    assert "i2i" in description["packages"]
     generator = {"name": "unet", "depth": 5, "width": 2, "max_width": 16, "norm": "instance", "skips": True}
     assert generator.items() <= description["method"]["generator"].items()
     assert "upsampling" in description["method"]["generator"], "a default of tomorrow must not change a model of today"
