@@ -46,7 +46,7 @@ def supplied_to(kind: str) -> int:
 def build(kind: str, value: object, path: Path, problems: list[Problem], default: Part | None = None) -> Part | None:
     """Check a name or a table against the part it names; return the part's partial, or None and add to `problems`.
 
-    default: the part that a table without `name` means.
+    default: the part that a table without `name` means, with what it has filled in where it is a partial itself.
     """
     at_name = path if isinstance(value, str) else (*path, "name")
     if isinstance(value, str):
@@ -69,7 +69,8 @@ def build(kind: str, value: object, path: Path, problems: list[Problem], default
     table = {key: item for key, item in value.items() if key != "name"}
     before = len(problems)
     arguments = check(part, table, path, problems, supplied=supplied_to(kind))
-    return functools.partial(part, **arguments) if len(problems) == before else None
+    made = part if default is None or "name" in value else default
+    return functools.partial(made, **arguments) if len(problems) == before else None
 
 
 def check(

@@ -71,15 +71,15 @@ def summarise(pipeline: Pipeline, device: str = "auto") -> Summary:
 def step_memory(pipeline: Pipeline, like: Batch, size: int, precision: torch.dtype) -> int:
     """Estimate the bytes of a step by running it on torch's `meta` device, where tensors have shapes but no numbers.
 
-    Counted: what autograd saves until each turn's backward, and 16 bytes a weight (weight, gradient, two moments), 4
-    more for the moving average. Not counted: the libraries' workspaces.
+    Counted: what autograd saves until each turn's backward, and 16 bytes a weight (weight, gradient, two moments; of a
+    frozen one 4), 4 more for the moving average. Not counted: the libraries' workspaces.
     """
     method, activations = _saved(pipeline, like, size)
     if precision != torch.float32:
         activations //= 2
-    weights = sum(p.numel() for p in method.parameters())
+    weights = sum(p.numel() * (16 if p.requires_grad else 4) for p in method.parameters())
     averaged = sum(p.numel() for p in getattr(method, GENERATOR).parameters()) if pipeline.recipe.train.ema else 0
-    return 16 * weights + 4 * averaged + activations
+    return weights + 4 * averaged + activations
 
 
 def _saved(pipeline: Pipeline, like: Batch, size: int) -> tuple[nn.Module, int]:

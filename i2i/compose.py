@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from i2i import build, images
 from i2i.augment import DeviceAugment, HostPrepare
+from i2i.backbones import blank
 from i2i.build import Part, Problem
 from i2i.contracts import Batch, Images, Task
 from i2i.data import Samples, fixed
@@ -123,7 +124,7 @@ def on_meta(pipeline: Pipeline, like: Batch, size: int) -> Iterator[nn.Module]:
     def meta(x: Tensor) -> Tensor:
         return torch.empty((size, *x.shape[1:]), dtype=x.dtype, device="meta")
 
-    with torch.device("meta"):
+    with torch.device("meta"), blank():
         method: nn.Module = make(pipeline.recipe.method, pipeline.task)
     yield method
     for _ in method.step(Batch(meta(like.a), meta(like.b), None if like.mask is None else meta(like.mask))):  # type: ignore[operator]
@@ -176,7 +177,8 @@ def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tu
     assert parts[0] is not None
     assert parts[1] is not None
     task: Task = make(parts[0])
-    method: nn.Module = make(parts[1], task)
+    with blank():  # g's weights are given, and what judged it while it was trained is not asked again
+        method: nn.Module = make(parts[1], task)
     try:
         getattr(method, GENERATOR).load_state_dict(weights)
     except RuntimeError as error:

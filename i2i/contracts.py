@@ -115,7 +115,8 @@ class Task(Protocol):
     translate first; then "mask" where there is a hole to be filled, or the name of a picture that guides. An input that
     the source need not give is made by `batch`. target: the name of the picture that `decode` predicts; where the
     source gives none of that name, the truth is what `decode` makes of Batch.b. paired: the pictures of a sample must
-    show the same scene. palette (optional): RGB triples in 0 ... 255 for a target of class indices.
+    show the same scene. palette (optional): RGB triples in 0 ... 255 for a target of class indices. optional (optional,
+    default ()): those of the inputs behind the first without which `encode` can do.
 
     Two methods are optional. `preview(images)`: the input as a picture to look at, N × 1 or 3 × H × W in [0, 1], where
     the first channels of `encode` are none; images holds "mask" where `batch` drew one. `present(decoded, images)`:
@@ -155,7 +156,8 @@ class Method(Protocol):
     `[optimizer.NAME]` table. Player `g` is all that `translate` needs. What else a method carries from step to step (a
     pool of pictures, a count) it keeps in buffers, and a resumed run finds it there.
 
-    `back(x)` (optional): as `translate`, from the target to the input, by a method that learns both ways.
+    `back(x)` (optional): as `translate`, from the target to the input, by a method that learns both ways. `stochastic`
+    (optional, False): the user sets it for translations that draw from torch's global generator.
     """
 
     def step(self, batch: Batch, /) -> Iterator[tuple[str, dict[str, Tensor]]]:

@@ -26,7 +26,8 @@ def writing(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
             sync_folder(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where the parent is a file, which the error in flight tells
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

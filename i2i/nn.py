@@ -11,7 +11,7 @@ from torch import Tensor, nn
 Norm = Literal["batch", "instance", "none"]
 """How a network normalises its feature maps: over the batch, over each picture by itself, or not at all."""
 
-Upsampling = Literal["transposed", "resize"]
+Upsampling = Literal["transposed", "resize", "bilinear"]
 """How a network doubles its feature maps: by transposed convolution, or by resizing and then a convolution."""
 
 
@@ -57,11 +57,14 @@ def doubling(upsampling: Upsampling, before: int, after: int, *, kernel: int, bi
 
     "transposed" is a transposed convolution of stride 2 and size `kernel` (3 or 4). "resize" repeats each value 2 × 2
     and then takes a 3 × 3 convolution: every output then sees as many weights as its neighbours, so no checkerboard can
-    appear (Odena et al. 2016), for 9/16 of the weights of a kernel of 4 and 9/4 of its multiplications.
+    appear (Odena et al. 2016), for 9/16 of the weights of a kernel of 4 and 9/4 of its multiplications. "bilinear"
+    interpolates in the place of repeating, so that a shifted picture is not translated otherwise (Zhang 2019).
     """
     if upsampling == "transposed":
         # An odd kernel leaves out the last row and column.
         return nn.ConvTranspose2d(before, after, kernel, stride=2, padding=1, output_padding=kernel % 2, bias=bias)
+    if upsampling == "bilinear":  # its zeros around are those of CUT, whose weights are to fit
+        return nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(before, after, 3, 1, 1, bias=bias))
     # Zeros around would draw a frame: reflection costs a copy of the larger map.
     conv = nn.Conv2d(before, after, 3, padding=1, padding_mode="reflect", bias=bias)
     return nn.Sequential(nn.Upsample(scale_factor=2), conv)

@@ -6,18 +6,21 @@ Only metadata are read to list parts; a part is imported when it is asked for an
 from __future__ import annotations
 
 import configparser
+import contextlib
 import functools
+import io
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import entrypoints
 
-from i2i.errors import PluginError, nearest
+from i2i.errors import PluginError, UsageError, nearest
 
 PREFIX = "i2i."
 OWN_PACKAGE = "i2i"
@@ -38,11 +41,27 @@ class Plugin:
 
 
 @dataclass(frozen=True)
+class Fault:
+    """What is wrong with an installed package, in a sentence, and what mends it, in another."""
+
+    package: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.package}: {self.problem} {self.remedy}"
+
+
+@dataclass(frozen=True)
 class Scan:
-    """All that the installed packages register, claims by kind and name, and the packages that could not be read."""
+    """All that the installed packages register, claims by kind and name, and what is wrong with their metadata."""
 
     claims: dict[str, dict[str, list[Plugin]]] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    problems: list[Fault] = field(default_factory=list)
+
+    def parts(self) -> list[Plugin]:
+        """Return every claim, in the order of kinds and names."""
+        return [p for _, names in sorted(self.claims.items()) for _, claims in sorted(names.items()) for p in claims]
 
 
 @functools.cache
@@ -52,50 +71,96 @@ def scan() -> Scan:
     own_only = os.environ.get("I2I_PLUGINS", "").casefold() == "off"
     seen: set[str] = set()
     for folder in sys.path:
-        for path in _metadata_files(folder or "."):
+        for package, names in distributions(folder or ".").items():
             # A distribution earlier on the path shadows one of the same name behind it, as for imports.
-            distro = entrypoints.Distribution.from_name_version(path.parent.stem)
-            package = str(distro.name).replace("_", "-").casefold()
             if package in seen or (own_only and package != OWN_PACKAGE):
                 continue
             seen.add(package)
             try:
-                _read(path, package, str(distro.version or "?"), found)
-            except (OSError, ValueError, configparser.Error, entrypoints.BadEntryPoint) as error:
-                reason = " ".join(str(error).split())
-                found.problems.append(
-                    f"{package}: its metadata cannot be read ({path}: {reason}). "
-                    f"Its parts are left out; reinstall it: pip install --force-reinstall {package}"
-                )
+                ours = {name: data for name in names if (data := registrations(folder or ".", name))}
+            except OSError as error:
+                found.problems.append(_unreadable(package, Path(str(error.filename)), error.strerror or "unreadable"))
+                continue
+            if ours:
+                _add(Path(folder or "."), package, names, ours, found)
     return found
 
 
-def _metadata_files(folder: str) -> list[Path]:
+def distributions(folder: str) -> dict[str, list[str]]:
+    """Return the folders of metadata in a folder of sys.path, by package."""
+    found: dict[str, list[str]] = {}
     try:
-        names = [e.name for e in os.scandir(folder) if e.name.endswith((".dist-info", ".egg-info"))]
+        names = os.listdir(folder)
     except OSError:
-        return []  # sys.path may name zip files and folders that do not exist
-    files = (Path(folder, name, "entry_points.txt") for name in sorted(names))
-    return [path for path in files if path.is_file()]
+        return found  # sys.path may name zip files and folders that do not exist
+    for name in sorted(names):
+        if name.endswith((".dist-info", ".egg-info")):
+            found.setdefault(_name_and_version(name)[0], []).append(name)
+    return found
 
 
-def _read(path: Path, package: str, version: str, found: Scan) -> None:
-    # Parsing costs 100 times the read: most distributions have nothing for us, malformed or not.
-    if PREFIX.encode() not in path.read_bytes():
+def _name_and_version(metadata: str) -> tuple[str, str]:
+    distribution = entrypoints.Distribution.from_name_version(metadata.rpartition(".")[0])
+    name = str(distribution.name).replace("_", "-").replace(".", "-").casefold()
+    return name, str(distribution.version or "?")
+
+
+def registrations(folder: str, name: str) -> bytes | None:
+    """Return the entry points of a distribution, unparsed; None where nothing in them is for us. Raises OSError."""
+    try:
+        # Text paths and a bare read: of 2,000 distributions all but a few end here.
+        with open(f"{folder}/{name}/entry_points.txt", "rb", buffering=0) as file:
+            data = file.read()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    # Parsing costs 100 times the read. A file in UTF-16, which is none of ours either, is named and not passed over.
+    return data if PREFIX.encode() in data or PREFIX.encode("utf-16-le") in data else None
+
+
+def _add(folder: Path, package: str, names: list[str], ours: dict[str, bytes], found: Scan) -> None:
+    """Add the parts of one package, or what hinders it; names: all its metadata, of which `ours` register parts."""
+    if package.startswith("~"):
+        left = ", ".join(str(folder / name) for name in names)
+        found.problems.append(Fault(package, f"pip was interrupted and left {left} behind.", "Delete it."))
         return
-    parser = entrypoints.CaseSensitiveConfigParser(delimiters=("=",))
-    with path.open(encoding="utf-8") as file:
-        parser.read_file(file, source=str(path))
-    parts = [
-        (group.removeprefix(PREFIX), entrypoints.EntryPoint.from_string(target, name))
-        for group in parser.sections()
-        if group.startswith(PREFIX)
-        for name, target in parser[group].items()
-    ]
+    newest = max(names, key=lambda name: (_written(folder / name), name)) if len(names) > 1 else names[0]
+    if old := [str(folder / name) for name in names if name != newest]:
+        problem = f"there are metadata of several versions of it, of which those in {newest}, the newest, count."
+        found.problems.append(Fault(package, problem, f"Delete {', '.join(old)}."))
+    if newest in ours:
+        _read(folder / newest, ours[newest], package, _name_and_version(newest)[1], found)
+
+
+def _written(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _read(location: Path, data: bytes, package: str, version: str, found: Scan) -> None:
+    parser = entrypoints.CaseSensitiveConfigParser(delimiters=("=",), interpolation=None)
+    try:
+        parser.read_string(data.decode("utf-8"), source=str(location / "entry_points.txt"))
+        parts = [
+            (group.removeprefix(PREFIX), entrypoints.EntryPoint.from_string(target, name))
+            for group in parser.sections()
+            if group.startswith(PREFIX)
+            for name, target in parser[group].items()
+        ]
+    except (ValueError, configparser.Error, entrypoints.BadEntryPoint) as error:
+        reason = " ".join(str(error).split())
+        found.problems.append(_unreadable(package, location / "entry_points.txt", reason))
+        return
     for kind, part in parts:
         target = f"{part.module_name}:{part.object_name or ''}"
-        plugin = Plugin(kind, part.name, target, package, version, path.parent)
+        plugin = Plugin(kind, part.name, target, package, version, location)
         found.claims.setdefault(kind, {}).setdefault(part.name, []).append(plugin)
+
+
+def _unreadable(package: str, path: Path, reason: str) -> Fault:
+    problem = f"its metadata cannot be read ({path}: {reason}), so its parts are left out."
+    return Fault(package, problem, f"Reinstall it: pip install --force-reinstall {package}")
 
 
 def kinds() -> list[str]:
@@ -129,7 +194,7 @@ def unknown(kind: str, name: str) -> str:
         return "i2i finds none of its own parts: it is not installed. Run: pip install -e . (in its folder)"
     text = f"unknown {singular(kind)} {name!r}.{nearest(name, known)} Known: {', '.join(known) or 'none'}."
     if problems := scan().problems:
-        text += f" Some packages could not be read: {'; '.join(problems)}."
+        text += f" Some packages are broken: {'; '.join(map(str, problems))}"
     return text
 
 
@@ -141,7 +206,7 @@ def load(kind: str, name: str) -> Callable[..., Any]:
         # It calls out to the network when imported, for minutes where there is none.
         os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     try:
-        with warnings.catch_warnings():
+        with _undisturbed(module) as deeds, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             part = entrypoints.EntryPoint(name, module, attribute).load()
     except (Exception, SystemExit) as error:
@@ -152,8 +217,57 @@ def load(kind: str, name: str) -> Callable[..., Any]:
         ) from error
     if not callable(part):
         raise PluginError(f"{singular(kind)} {name!r} of package {plugin.package}: {plugin.target} is not callable.")
+    if deeds:
+        what = f"package {plugin.package} {plugin.version}: importing {module} {' and '.join(deeds)}."
+        warnings.warn(f"{what} Its author should know; `i2i plugins doctor` looks for more.", stacklevel=2)
     _used[plugin.package] = plugin.version
     return part  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def _undisturbed(module: str) -> Iterator[list[str]]:
+    """Keep what an import prints from stdout, which may be read as JSON, and put random generators back.
+
+    Gives a list that in the end says, in words, which of it was needed. What goes to stderr stays: nobody parses it.
+    A generator of a library that this import is the first to load was nobody's before.
+    """
+    deeds: list[str] = []
+    if module in sys.modules:
+        yield deeds
+        return
+    before, said = random_states(), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            yield deeds
+    finally:
+        for library, (state, _) in random_states().items():
+            if library in before and before[library][0] != state:
+                before[library][1]()
+                deeds.append(f"draws from the random generator of {library} (it was put back)")
+        if said.getvalue():
+            deeds.append(f"prints {said.getvalue()[:60]!r} (it was left out)")
+
+
+def random_states() -> dict[str, tuple[object, Callable[[], None]]]:
+    """Return where the random generators of the libraries loaded so far stand, and what puts each back there."""
+    found: dict[str, tuple[object, Callable[[], None]]] = {}
+    python: Any = sys.modules.get("random")
+    if python:
+        state = python.getstate()
+        found["Python"] = (state, lambda: python.setstate(state))
+    numpy: Any = sys.modules.get("numpy.random")
+    if numpy:
+        drawn = numpy.get_state()
+        found["numpy"] = ((drawn[1].tobytes(), drawn[2:]), lambda: numpy.set_state(drawn))
+    torch: Any = sys.modules.get("torch")
+    if torch:
+        at = torch.get_rng_state()
+        found["torch"] = (at.numpy().tobytes(), lambda: torch.set_rng_state(at))
+        if torch.cuda.is_initialized():
+            all_at = torch.cuda.get_rng_state_all()
+            shown = [one.numpy().tobytes() for one in all_at]
+            found["torch on the GPU"] = (shown, lambda: torch.cuda.set_rng_state_all(all_at))
+    return found
 
 
 def used() -> dict[str, str]:
@@ -174,6 +288,54 @@ def name_of(kind: str, part: object) -> str | None:
     return None
 
 
+def collisions() -> list[list[Plugin]]:
+    """Return the claims of every name that more than one package claims."""
+    return [claims for names in scan().claims.values() for claims in names.values() if len(claims) > 1]
+
+
 def singular(kind: str) -> str:
     """Return a kind's name for a sentence: `losses` gives `loss`."""
     return {"losses": "loss", "adversarial": "adversarial objective"}.get(kind, kind.removesuffix("s"))
+
+
+def matching(pattern: str | None, verbs: Iterable[str] = ()) -> list[Plugin]:
+    """Return the claims whose kind, name, package or kind/name matches a pattern with * and ?; all for None.
+
+    UsageError when there are none; verbs: what else the pattern may have been meant for.
+    """
+    parts = scan().parts()
+    if pattern is None:
+        return parts
+    found = [part for part in parts if any(fnmatchcase(word, pattern.casefold()) for word in _words(part))]
+    if not found:
+        known = dict.fromkeys([*kinds(), *(word for part in parts for word in (part.package, part.name)), *verbs])
+        raise UsageError(
+            f"no kind, name or package of a part matches {pattern!r}.{nearest(pattern, known)} "
+            f"Kinds: {', '.join(kinds())}; '*' stands for anything."
+        )
+    return found
+
+
+def _words(part: Plugin) -> list[str]:
+    return [word.casefold() for word in (part.kind, part.name, part.package, f"{part.kind}/{part.name}")]
+
+
+def named(text: str) -> Plugin:
+    """Return the part that is meant by NAME or KIND/NAME, the kind also in the singular.
+
+    UsageError when there is none, or when several kinds have the name; PluginError when two packages claim it.
+    """
+    kind, slash, name = text.rpartition("/")
+    known = {word: k for k in kinds() for word in (k, singular(k))}
+    if slash and kind not in known:
+        raise UsageError(f"there is no kind {kind!r}.{nearest(kind, known)} Known: {', '.join(kinds())}.")
+    having = [known[kind]] if slash else [k for k in kinds() if name in names(k)]
+    if len(having) > 1:
+        ways = " or ".join(f"{k}/{name}" for k in having)
+        raise UsageError(f"{name!r} is the name of parts of {len(having)} kinds. Say which: {ways}.")
+    if not having:
+        every = [name for k in kinds() for name in names(k)]
+        raise UsageError(f"there is no part {name!r}.{nearest(name, every)} `i2i plugins` lists all.")
+    if name not in names(having[0]):
+        raise UsageError(unknown(having[0], name))
+    return find(having[0], name)

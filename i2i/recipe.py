@@ -152,8 +152,8 @@ def parse(path: Path, text: bytes, overrides: Sequence[str] = (), *, name: str |
     table = _table(path, text)
     if "variants" in table:
         raise UsageError(f"{path}: is an ablation, and no recipe: i2i ablate {path}.")
-    for override in overrides:
-        _override(table, override)
+    for setting in overrides:
+        override(table, setting)
     problems: list[Problem] = []
     parts = _sections(table, problems)
     if problems:
@@ -270,7 +270,8 @@ def _optimizers(value: object, problems: list[Problem]) -> dict[str, OptimizerSe
     return made
 
 
-def _override(table: dict[str, Any], text: str) -> None:
+def override(table: dict[str, Any], text: str) -> None:
+    """Set one key of a table from the text of a `--set KEY=VALUE`; UsageError when that cannot be."""
     key, equals, value = text.partition("=")
     path = key.strip().split(".")
     if not equals or not all(path):

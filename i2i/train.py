@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 
 from i2i import images, recipe
+from i2i.backbones import blank
 from i2i.checkpoint import Run, save_model, slug, versions
 from i2i.compose import Pipeline, check_sides, compose, make, rehearse
 from i2i.contracts import Batch, Tracker
@@ -90,7 +91,8 @@ def resume(path: Path, *, device: str, display: Display) -> Run:
     if run.finished:
         raise UsageError(f"{path}: has finished; there is nothing to go on with.")
     resolved = run.resolved()
-    pipeline = compose(run.plan())
+    with blank() if run.has_state() else contextlib.nullcontext():  # a state holds every weight, frozen ones too
+        pipeline = compose(run.plan())
     return _work(run, pipeline, where, resolved, display, resumed=True)
 
 

@@ -33,7 +33,8 @@ class Translator:
     maps takes indices: a PIL image of mode P or L, an integer array H × W, an int64 tensor 1 × H × W or N × 1 × H × W.
 
     A task that fills holes takes `mask` too, H × W, true or above one half where the hole is; an image's own
-    transparency is taken otherwise. A task that is guided (by a palette) takes `guide`, a picture of the same type.
+    transparency is taken otherwise. A task that is guided (by a palette, by an instance map) takes `guide`, a picture
+    of the same type, or indices where the guide is a map of them.
     """
 
     task: Task
@@ -63,6 +64,21 @@ class Translator:
         return next((name for name in self.task.inputs[1:] if name != "mask"), None)
 
     @property
+    def guide_spec(self) -> ImageSpec:
+        """What the picture that guides is: RGB where the source gives none."""
+        return self.task.images.get(self.guide or "") or ImageSpec()
+
+    @property
+    def needs_guide(self) -> bool:
+        """Whether the task cannot do without the picture that guides it."""
+        return self.guide is not None and self.guide not in getattr(self.task, "optional", ())
+
+    @property
+    def guided(self) -> str:
+        """Words for what guides the task: `guided by a palette`."""
+        return f"guided by a{'n' if (self.guide or '')[:1] in 'aeiou' else ''} {self.guide}"
+
+    @property
     def wants_mask(self) -> bool:
         """Whether the task needs to be told of a hole."""
         return "mask" in self.task.inputs
@@ -76,9 +92,11 @@ class Translator:
 
     def read(self, path: Path) -> images.Picture:
         """Read a file as the model's input picture."""
-        if self.spec.classes is not None:
-            return images.Picture(images.read_index(path)[..., None])
-        return images.read(path, channels=self.spec.channels)
+        return _read(path, self.spec)
+
+    def read_guide(self, path: Path) -> images.Picture:
+        """Read a file as the picture that guides."""
+        return _read(path, self.guide_spec)
 
     def translate_picture(
         self, picture: images.Picture, mask: np.ndarray | None = None, guide: Any = None
@@ -99,15 +117,11 @@ class Translator:
             holes = torch.from_numpy(np.ascontiguousarray(hole, dtype=np.float32))[None, None]
         remedy = "a smaller picture, or another --device"
         with enough_memory(f"on a picture of {picture.pixels.shape[1]}x{picture.pixels.shape[0]} pixels", remedy):
-            output = self._run(self._pictures(self._to_tensor(picture.pixels), holes, _guide(guide)))
+            x = _to_tensor(picture.pixels, self.spec)
+            output = self._run(self._pictures(x, holes, _guide(guide, self.guide_spec)))
         if not output.is_floating_point():
             return output[0, 0, :, :, None].cpu().numpy().astype(np.uint8 if output.max() < 256 else np.uint16)
         return images.to_pixels(output, bits=8 if self.spec.classes is not None else picture.bits)
-
-    def _to_tensor(self, pixels: np.ndarray) -> Tensor:
-        if self.spec.classes is None:
-            return images.to_tensor(pixels)
-        return torch.from_numpy(pixels.astype(np.int64).transpose(2, 0, 1))[None]
 
     def _pictures(self, x: Tensor, holes: Tensor | None, guide: Tensor | None) -> Images:
         if x.shape[1] != self.spec.channels:
@@ -116,11 +130,10 @@ class Translator:
             raise DataError("this model fills holes: give mask, H x W, true where the hole is.")
         if holes is not None and not self.wants_mask:
             raise DataError("this model fills no holes: leave mask out.")
-        if (guide is None) == bool(self.guide):
-            wanted = (
-                f"is guided by a {self.guide}: give a picture of one" if self.guide else "takes no guide: leave it out"
-            )
-            raise DataError(f"this model {wanted}.")
+        if guide is None and self.needs_guide:
+            raise DataError(f"this model is {self.guided}: give a picture of one as guide.")
+        if guide is not None and not self.guide:
+            raise DataError("this model takes no guide: leave it out.")
         pictures = {self.task.inputs[0]: x.to(self.device)}
         if self.wants_mask and holes is not None:
             pictures["mask"] = (holes.to(self.device) > 0.5).float()
@@ -150,7 +163,7 @@ class Translator:
             if holes.shape[-2:] != x.shape[-2:] or holes.numel() not in (x[:1, 0].numel(), x[:, 0].numel()):
                 raise DataError(f"a mask of shape {tuple(holes.shape)} does not fit pictures {tuple(x.shape)}.")
             holes = holes.reshape(-1, 1, *x.shape[2:]).expand(len(x), -1, -1, -1)
-        leading = _guide(guide)
+        leading = _guide(guide, self.guide_spec)
         if leading is not None:
             if len(leading) not in (1, len(x)):
                 raise DataError(
@@ -163,9 +176,7 @@ class Translator:
     def _array(self, image: np.ndarray, mask: Any, guide: Any) -> np.ndarray:
         grey = image.ndim == 2
         if self.spec.classes is not None:
-            if not np.issubdtype(image.dtype, np.integer) or image.shape[2:] not in ((), (1,)):
-                raise DataError(f"expected class indices, H x W of integers, not {image.dtype} {image.shape}.")
-            picture = images.Picture(image[:, :, None] if grey else image)
+            picture = _indices(image)
         else:
             picture = _picture(image).to_channels(self.spec.channels)
         alpha = picture.alpha
@@ -191,19 +202,45 @@ class Translator:
         return result
 
 
-def _guide(guide: Any) -> Tensor | None:
-    """Take a guide of any type as RGB, N × 3 × H × W in [0, 1]; DataError for what is no picture."""
+def _read(path: Path, spec: ImageSpec) -> images.Picture:
+    if spec.classes is not None:
+        return images.Picture(images.read_index(path)[..., None])
+    return images.read(path, channels=spec.channels)
+
+
+def _to_tensor(pixels: np.ndarray, spec: ImageSpec) -> Tensor:
+    """Bring H × W × C to picture space, 1 × C × H × W."""
+    if spec.classes is None:
+        return images.to_tensor(pixels)
+    return torch.from_numpy(pixels.astype(np.int64).transpose(2, 0, 1))[None]
+
+
+def _guide(guide: Any, spec: ImageSpec) -> Tensor | None:
+    """Take a guide of any type into picture space, N × C × H × W; DataError for what is none such."""
     if guide is None:
         return None
+    indices = spec.classes is not None
     if isinstance(guide, Tensor):
-        if not guide.is_floating_point() or guide.ndim not in (3, 4) or guide.shape[-3] not in (1, 3):
+        known = guide.ndim in (3, 4) and guide.shape[-3] in (1, spec.channels)
+        if not known or guide.is_floating_point() == indices:
             kind = f"{guide.dtype} {tuple(guide.shape)}".removeprefix("torch.")
-            raise DataError(f"expected a guide of floats in [0, 1], 1 or 3 x H x W or N x these, not {kind}.")
-        x = guide.float()[None] if guide.ndim == 3 else guide.float()
-        return x.expand(-1, 3, -1, -1)
+            wanted = "integers, 1" if indices else f"floats in [0, 1], 1 or {spec.channels}"
+            raise DataError(f"expected a guide of {wanted} x H x W or N x these, not {kind}.")
+        x = guide[None] if guide.ndim == 3 else guide
+        return x.long() if indices else x.float().expand(-1, spec.channels, -1, -1)
     if not isinstance(guide, images.Picture):
-        guide = _picture(np.asarray(guide.convert("RGB") if hasattr(guide, "convert") else guide))
-    return images.to_tensor(guide.to_channels(3).pixels)
+        if indices:
+            guide = _indices(np.asarray(guide))
+        else:
+            guide = _picture(np.asarray(guide.convert("RGB") if hasattr(guide, "convert") else guide))
+    return _to_tensor((guide if indices else guide.to_channels(spec.channels)).pixels, spec)
+
+
+def _indices(array: np.ndarray) -> images.Picture:
+    """Take an array of integers H × W or H × W × 1 as a map of indices; DataError for another."""
+    if not np.issubdtype(array.dtype, np.integer) or array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,)):
+        raise DataError(f"expected class indices, H x W of integers, not {array.dtype} {array.shape}.")
+    return images.Picture(array[:, :, None] if array.ndim == 2 else array)
 
 
 def _picture(image: np.ndarray) -> images.Picture:
@@ -262,24 +299,27 @@ def load(
     """Load a model: `path` is a run's directory or a model folder.
 
     device: auto, cpu, cuda, cuda:1, mps. precision: float32, bf16 (twice as fast where the hardware has it) or auto.
-    stochastic: keep the generator's dropout, pix2pix's only noise (Isola et al. 2017, section 3.3): the same picture
-    comes out different each time, as torch's global generator goes on. UsageError for a generator without dropout.
+    stochastic: keep the generator's dropout, pix2pix's only noise (Isola et al. 2017, section 3.3), and have a method
+    draw that can: the same picture comes out different each time, as torch's global generator goes on. UsageError for
+    a model without noise.
     reverse: translate the other way, with a model that learnt both (CycleGAN); UsageError for another.
     """
     where = pick_device(device)
     folder = find_model(Path(path))
     description, weights = load_model(folder)
     task, method = rebuild(description, weights)
+    if stochastic:
+        noise = [module for module in method.modules() if isinstance(module, DROPOUT) and module.p > 0]
+        if not noise and not hasattr(method, "stochastic"):
+            raise UsageError(f"{folder}: this model has neither dropout nor other noise to be stochastic by.")
+        if hasattr(method, "stochastic"):
+            method.stochastic = True  # type: ignore[assignment]
+        for module in noise:
+            module.train()
     if reverse:
         if not (hasattr(task, "reverse") and hasattr(method, "back")):
             raise UsageError(f"{folder}: this model learnt one direction only; leave --reverse out.")
         task, method = task.reverse(), Backwards(method).eval()
-    if stochastic:
-        noise = [module for module in method.modules() if isinstance(module, DROPOUT) and module.p > 0]
-        if not noise:
-            raise UsageError(f"{folder}: this model's generator has no dropout, and so no noise to be stochastic by.")
-        for module in noise:
-            module.train()
     return Translator(task, method.to(where), where, pick_precision(precision, where), folder)
 
 
@@ -358,7 +398,7 @@ def _translated(
 ) -> tuple[images.Picture, np.ndarray]:
     picture = translator.read(item.source)
     guided = guides(item.source) if guides is not None else None
-    guide = images.read(guided, channels=3) if guided else None
+    guide = translator.read_guide(guided) if guided else None
     mask = None
     if masks is not None and translator.wants_mask:
         drawn = images.read(masks(item.source), channels=1).pixels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -401,6 +402,11 @@ class Remembering(Tiny):
         yield "g", {"l1": (self.translate(batch.a) - batch.b + before).abs().mean()}
 
 
+class Chancy(Tiny):
+    def step(self, batch: Batch) -> Any:
+        yield "g", {"l1": (self.translate(batch.a) - batch.b).abs().mean() * random.random()}
+
+
 class ByAnother(Tiny):
     def __init__(self, task: Any) -> None:
         super().__init__(task)
@@ -556,6 +562,7 @@ BROKEN: list[tuple[str, Any, str, str]] = [
     ("methods", OfOneTypeMethod, "method_bears_bf16", "Index put requires"),
     ("methods", Pool, "method_resumes_exactly", "self.pool goes on from step to step and is no buffer"),
     ("methods", Remembering, "method_resumes_exactly", "the step after a resume gives another g/l1"),
+    ("methods", Chancy, "method_resumes_exactly", "draws from Python's or numpy's global random generator"),
     ("methods", ByAnother, "method_translates", "it depends on what the child 'g' does not hold"),
     ("methods", Unbounded, "method_translates", r"translate leaves \[-1, 1\]: task.activate bounds"),
     ("methods", BackInPlace, "method_translates_back", "back makes"),

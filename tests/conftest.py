@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import venv
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -92,6 +93,45 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         return code, out, err
 
     return call
+
+
+class Clean:
+    """A fresh environment that sees what is installed in this one, and keeps to itself what is installed in it."""
+
+    def __init__(self, folder: Path) -> None:
+        venv.create(folder, symlinks=True, with_pip=False)
+        self.scripts = folder / "bin"
+        self.python = self.scripts / "python"
+        (site,) = folder.glob("lib/python*/site-packages")
+        ours = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+        (site / "ours.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in ours))
+        for name in ("pip", "pytest", "i2i"):
+            script = self.scripts / name
+            script.write_text(f'#!/bin/sh\nexec "{self.python}" -m {name} "$@"\n')
+            script.chmod(0o755)
+
+    def run(self, *command: object, cwd: Path | None = None) -> str:
+        """Run a command, without a network; return what it prints."""
+        environment = {
+            **os.environ,
+            "PATH": f"{self.scripts}{os.pathsep}{os.environ['PATH']}",
+            "PIP_NO_INDEX": "1",
+            "PIP_NO_DEPS": "1",
+            "PIP_NO_BUILD_ISOLATION": "0",  # which is pip's way to say that there is none
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        done = subprocess.run([*map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Clean:
+    """An environment to install packages into, where there is what builds them."""
+    for needed in ("pip", "hatchling", "editables"):
+        pytest.importorskip(needed)
+    return Clean(tmp_path_factory.mktemp("environment"))
 
 
 @pytest.fixture(scope="session")

@@ -170,3 +170,9 @@ def test_what_is_no_model_is_named_with_the_nearest(tmp_path: Path) -> None:
     assert find_model(tmp_path / "day" / "model") == tmp_path / "day" / "model"
     with pytest.raises(UsageError, match=r"neither a run nor a model folder. Did you mean 'day'\?"):
         find_model(tmp_path / "dayy")
+
+
+def test_a_file_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ResourceError, match="cannot be written"):
+        write_json(tmp_path / "file" / "x.json", {})

@@ -8,7 +8,10 @@ import pytest
 HEAVY = ["torch", "kornia", "numpy", "pydantic", "timm", "albumentations", "cv2", "PIL"]
 
 
-VERBS = [["--help"], ["plugins"], ["plugins", "tasks", "--json"], ["train", "--help"], ["data", "list"]]
+VERBS = [
+    ["--help"], ["plugins"], ["plugins", "tasks", "--json"], ["plugins", "--help"], ["train", "--help"],
+    ["data", "list"],
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("arguments", VERBS)

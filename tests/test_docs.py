@@ -1,11 +1,14 @@
 """Documentation is executed: recipes in it compose, Python in it runs, files that it links are there."""
 
 import re
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, TINY
 
+Cli = Callable[..., tuple[int, str, str]]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "plugins").glob("*/README.md")])
 
 
@@ -45,7 +48,7 @@ def test_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     import numpy as np
     from rich.console import Console
 
-    from i2i import recipe, train
+    from i2i import plugins, recipe, train
     from i2i.display import TrainDisplay
 
     with TrainDisplay(Console(quiet=True)) as display:
@@ -55,10 +58,37 @@ def test_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     made.path.rename(tmp_path / "runs" / "day2night")
     monkeypatch.chdir(tmp_path)
     day = np.zeros((20, 30, 3), dtype=np.uint8)
-    for page, code in snippets("python"):
-        names: dict[str, object] = {"day": day}
-        exec(compile(code, page, "exec"), names)
-        assert np.asarray(names["night"]).shape == day.shape
+    translating, testing = (code for page, code in snippets("python") if page == "README.md")
+    names: dict[str, object] = {"day": day}
+    exec(compile(translating, "README.md", "exec"), names)
+    assert np.asarray(names["night"]).shape == day.shape
+    if "charbonnier" in plugins.names("losses"):
+        exec(compile(testing, "README.md", "exec"), names)
+        assert names["test_conforms"]
+
+
+def test_the_commands_of_moving_in_run(run: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+    import torch
+    from foreign_nets import unet
+
+    from i2i import images
+
+    monkeypatch.chdir(tmp_path)
+    Path("checkpoints/facades").mkdir(parents=True)
+    torch.save(unet(depth=6, width=2).state_dict(), "checkpoints/facades/latest_net_G.pth")
+    images.write(Path("labels/x.png"), np.zeros((40, 60, 3), dtype=np.uint8))
+    page = "docs/moving-in.md"
+    commands = [line for name, text in snippets("bash") if name == page for line in text.splitlines()]
+    assert len(commands) >= 2
+    printed = ""
+    for command in commands:
+        code, out, error = run(*shlex.split(command.removeprefix("i2i ")))
+        assert (command.startswith("i2i "), code) == (True, 0), error
+        printed += out
+    (shown,) = (text for name, text in snippets("text") if name == page)
+    assert [line.split(":")[0] for line in shown.splitlines()] == re.findall(r"^(\w+): ", printed, re.M)
+    assert Path("photos/x.png").is_file()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

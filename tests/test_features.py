@@ -15,6 +15,7 @@ import scipy.linalg
 import torch
 import torch.nn.functional as F
 
+from i2i.backbones import no_code_in_weights
 from i2i.contracts import Metric
 from i2i.errors import DataError, UnsafeFileError, UsageError
 from i2i.metrics import features
@@ -258,7 +259,7 @@ def test_code_in_a_file_of_weights_is_not_run(tmp_path: Path) -> None:
     torch.save({"bomb": Bomb()}, tmp_path / "bomb.pth")
     with pytest.raises(DataError, match="cannot be loaded"):
         Backbone("fid", BACKBONE, tmp_path / "bomb.pth")
-    with features.no_code_in_weights(), pytest.raises(Exception, match=r"weights_only|Weights only"):
+    with no_code_in_weights(), pytest.raises(Exception, match=r"weights_only|Weights only"):
         torch.load(tmp_path / "bomb.pth", weights_only=False)
     assert not (tmp_path / "exploded").exists()
 

@@ -14,12 +14,12 @@ RANKS = [
     {"errors"},
     {"contracts", "files"},
     {"plugins", "datasets"},
-    {"build"},
-    {"recipe"},
-    {"images", "data", "nn", "confusion"},
+    {"build", "quiet", "probe", "install", "scaffold"},
+    {"recipe", "describe", "doctor"},
+    {"images", "data", "nn", "confusion", "backbones"},
     {"augment", "engine", "checkpoint"},
     {"compose"},
-    {"evaluate", "translate", "report", "chart", "testing"},
+    {"evaluate", "translate", "report", "chart", "testing", "foreign"},
     {"train", "score"},
     {"ablate", "check", "display", "study"},
     {"cli"},
@@ -29,8 +29,12 @@ RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 BUILT_INS = {
     "generators", "discriminators", "losses", "adversarial", "tasks", "methods", "sources", "metrics", "trackers",
 }  # fmt: skip
-FOR_BUILT_INS = {"contracts", "errors", "nn", "images", "confusion"} | BUILT_INS
-FILES = sorted(ROOT.rglob("*.py"))
+FOR_BUILT_INS = {"contracts", "errors", "nn", "images", "confusion", "backbones"} | BUILT_INS
+FILES = sorted(path for path in ROOT.rglob("*.py") if path.parent.name != "templates")  # which are other packages'
+LIGHT = [
+    "errors", "contracts", "files", "plugins", "datasets", "build", "recipe", "cli", "display", "__init__",
+    "quiet", "probe", "install", "scaffold", "describe", "doctor",
+]  # fmt: skip
 
 
 def imports(path: Path, *, top_level: bool = False) -> set[str]:
@@ -75,12 +79,13 @@ def test_no_arrow_points_up(path: Path) -> None:
                 assert RANK[there] < RANK[here], f"{here} imports {module}, which is not below it"
 
 
-@pytest.mark.parametrize(
-    "name", ["errors", "contracts", "files", "plugins", "datasets", "build", "recipe", "cli", "display", "__init__"]
-)
+@pytest.mark.parametrize("name", LIGHT)
 def test_light_layers_load_no_torch(name: str) -> None:
     heavy = {"torch", "numpy", "kornia", "albumentations", "timm", "cv2", "PIL", "safetensors"}
-    assert not {module.split(".")[0] for module in imports(ROOT / f"{name}.py", top_level=True)} & heavy
+    files = [path for path in FILES if layer(path) == name]
+    assert files
+    for path in files:
+        assert not {module.split(".")[0] for module in imports(path, top_level=True)} & heavy
 
 
 def test_one_module_knows_entrypoints() -> None:
@@ -98,5 +103,9 @@ def test_only_images_opens_pictures() -> None:
 def test_no_pickle_is_read() -> None:
     for path in FILES:
         text = path.read_text(encoding="utf-8")
-        assert "torch.load(" not in text, path
+        calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+        loads = [call for call in calls if ast.unparse(call.func) == "torch.load"]
+        # Other code bases' files are such, and tensors are all that these calls may let them make.
+        assert text.count("torch.load(") == len(loads) == (1 if layer(path) == "foreign" else 0), path
+        assert all("weights_only=True" in ast.unparse(call) for call in loads), path
         assert layer(path) == "testing" or "pickle" not in imports(path), path

@@ -120,7 +120,8 @@ def test_the_encoder_decoder_is_the_unet_without_skips():
         return dict(inspect.signature(make).parameters)
 
     assert parameters(encoder_decoder) == {name: p for name, p in parameters(UNet).items() if name != "skips"}
-    options = {"depth": 3, "width": 4, "max_width": 8, "norm": "batch", "dropout": 0.25, "upsampling": "resize"}
+    options = {"depth": 3, "width": 4, "max_width": 8, "norm": "batch", "dropout": 0.25}
+    options |= {"dropout_blocks": (1,), "upsampling": "resize"}
     assert set(options) == set(list(parameters(encoder_decoder))[2:])
     assert str(encoder_decoder(3, 2, **options)) == str(UNet(3, 2, skips=False, **options))
 
@@ -198,7 +199,11 @@ GENERATORS = {
     "unet resize": partial(UNet, depth=3, width=4, upsampling="resize"),
     "encoder_decoder": partial(encoder_decoder, depth=3, width=4),
     "encoder_decoder resize": partial(encoder_decoder, depth=3, width=4, upsampling="resize"),
+    "unet bilinear": partial(UNet, depth=3, width=4, upsampling="bilinear"),
     "resnet": partial(ResNet, blocks=1, width=4, dropout=0.5),
+    "resnet anti-aliased": partial(
+        ResNet, blocks=1, width=4, dropout=0.5, downsampling="blurred", upsampling="bilinear"
+    ),
     "resnet resize": partial(ResNet, blocks=1, width=4, dropout=0.5, upsampling="resize"),
 }
 
@@ -248,6 +253,9 @@ def test_dropout_is_in_the_first_three_blocks_and_never_in_the_last():
         with torch.device("meta"):
             rates = [getattr(block.dropout, "p", 0.0) for block in UNet(3, 3, depth=depth, dropout=0.5).decoder]
         assert rates == [0.5] * dropped + [0.0] * (depth - dropped)
+    with torch.device("meta"):
+        net = UNet(3, 3, dropout=0.5, dropout_blocks=(2, 8))
+    assert [getattr(block.dropout, "p", 0.0) for block in net.decoder] == [0.0, 0.5] + [0.0] * 6
 
 
 @pytest.mark.parametrize("name", GENERATORS)

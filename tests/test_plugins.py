@@ -1,15 +1,21 @@
 """The registry: metadata only, collisions named, one broken package hides no other."""
 
+import json
+import os
+import random
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from i2i import plugins
 from i2i.errors import PluginError
 
 Install = Callable[..., Path]
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -85,7 +91,7 @@ def test_two_packages_with_one_name_are_both_named(install: Install) -> None:
 
 
 def test_unknown_name_gives_the_nearest_and_all() -> None:
-    with pytest.raises(PluginError, match=r"unknown discriminator 'pach'. Did you mean 'patch'\? Known: patch"):
+    with pytest.raises(PluginError, match=r"unknown discriminator 'pach'. Did you mean 'patch'\? Known: .*patch"):
         plugins.find("discriminators", "pach")
 
 
@@ -97,15 +103,32 @@ def test_unknown_name_gives_the_nearest_and_all() -> None:
         b"[i2i.losses]\nx = a:B\nx = c:D\n",
         b"[i2i.losses]\nx = 50%:B\n",
         b"[i2i.losses]\nx = not a target\n",
+        b"\xef\xbb\xbf[i2i.losses]\nx = a:B\n",
+        "[i2i.losses]\nx = a:B\n".encode("utf-16"),
+        b"[i2i.losses\nx = a:B\n",
+        b"[i2i.losses]\nx = a:B\n[i2i.losses]\ny = a:C\n",
     ],
-    ids=["not UTF-8", "no header", "twice the same key", "percent", "no target"],
+    ids=[
+        "not UTF-8",
+        "no header",
+        "twice the same key",
+        "percent",
+        "no target",
+        "BOM",
+        "UTF-16",
+        "half a header",
+        "twice the same group",
+    ],
 )
 def test_a_malformed_package_is_named_and_hides_no_other(install: Install, content: bytes) -> None:
     install("broken", content)
     install("sound", "[i2i.losses]\nsound = sound_losses:Loss\n")
     assert plugins.find("losses", "sound").package == "sound"
     assert plugins.find("losses", "l1").package == "i2i"
-    assert [problem.split(":")[0] for problem in plugins.scan().problems] == ["broken"]
+    (problem,) = plugins.scan().problems
+    assert problem.package == "broken"
+    assert "entry_points.txt" in problem.problem
+    assert problem.remedy == "Reinstall it: pip install --force-reinstall broken"
     with pytest.raises(PluginError, match="broken"):
         plugins.find("losses", "nothing-of-the-kind")
 
@@ -115,6 +138,7 @@ def test_a_malformed_package_is_named_and_hides_no_other(install: Install, conte
     [
         ("import nothing_there", "ModuleNotFoundError"),
         ("raise SystemExit(3)", "SystemExit"),
+        ("import os; print('half'); 1 / 0", "ZeroDivisionError"),
         ("x = 1", "AttributeError"),
     ],
 )
@@ -124,17 +148,102 @@ def test_a_part_that_cannot_be_imported_names_its_package(install: Install, code
         plugins.load("losses", "bad")
 
 
+@pytest.mark.parametrize(
+    ("code", "deed"),
+    [
+        ("import random; random.seed(0)", "random generator of Python"),
+        ("import numpy; numpy.random.seed(0)", "random generator of numpy"),
+        ("import torch; torch.manual_seed(0)", "random generator of torch"),
+        ("import torch; torch.rand(3)", "random generator of torch"),
+        ("print('hello')", "prints 'hello"),
+    ],
+)
+@pytest.mark.parametrize("end", ["", "1 / 0"])
+def test_an_import_that_prints_or_reseeds_disturbs_nobody(
+    install: Install, capsys: pytest.CaptureFixture[str], code: str, deed: str, end: str
+) -> None:
+    install("acme", "[i2i.losses]\nloud = acme_loud:Loss\n", acme_loud=f"{code}\n{end}\nclass Loss: pass\n")
+    before = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+    if end:
+        with pytest.raises(PluginError, match="ZeroDivisionError"):
+            plugins.load("losses", "loud")
+    else:
+        with pytest.warns(UserWarning, match=rf"package acme 1\.0: importing acme_loud .*{deed}"):
+            assert plugins.load("losses", "loud").__name__ == "Loss"
+    assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == before
+    assert capsys.readouterr().out == ""
+
+
 def test_something_that_cannot_be_called_is_no_part(install: Install) -> None:
     install("acme", "[i2i.losses]\nnumber = acme_number:Loss\n", acme_number="Loss = 3")
     with pytest.raises(PluginError, match="not callable"):
         plugins.load("losses", "number")
 
 
-def test_a_shadowed_distribution_does_not_claim(install: Install) -> None:
-    install("acme", "[i2i.losses]\none = acme_one:One\n", version="2.0")
-    install("acme", "[i2i.losses]\ntwo = acme_two:Two\n", version="1.0")
-    names = plugins.names("losses")
-    assert ("one" in names) != ("two" in names)
+def test_a_shadowed_distribution_does_not_claim(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "behind" / "acme-3.0.dist-info").mkdir(parents=True)
+    (tmp_path / "behind" / "acme-3.0.dist-info" / "entry_points.txt").write_text("[i2i.losses]\ntwo = acme_two:Two\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "behind")])
+    install("acme", "[i2i.losses]\none = acme_one:One\n")
+    assert "one" in plugins.names("losses")
+    assert "two" not in plugins.names("losses")
+    assert not plugins.scan().problems
+
+
+@pytest.mark.parametrize("newest", ["1.0", "2.0"])
+def test_of_two_metadata_of_one_package_the_newest_count(install: Install, newest: str) -> None:
+    for version in ("1.0", "2.0"):
+        name = f"from_{version[0]}"
+        folder = install("acme", f"[i2i.losses]\n{name} = acme:Loss\n", version=version)
+        os.utime(folder, ns=(0, 2 * 10**18 if version == newest else 10**18))
+    assert [name for name in plugins.names("losses") if name.startswith("from_")] == [f"from_{newest[0]}"]
+    (problem,) = plugins.scan().problems
+    old = {"1.0": "2.0", "2.0": "1.0"}[newest]
+    assert f"acme-{newest}.dist-info, the newest" in problem.problem
+    assert problem.remedy.endswith(f"acme-{old}.dist-info.")
+    assert plugins.find("losses", "l1").package == "i2i"
+
+
+def test_metadata_that_cannot_be_opened_are_named(install: Install) -> None:
+    path = install("acme", "") / "entry_points.txt"
+    path.unlink()
+    path.symlink_to(path)
+    install("sound", "[i2i.losses]\nsound = sound_losses:Loss\n")
+    assert plugins.find("losses", "sound")
+    (problem,) = plugins.scan().problems
+    assert problem.package == "acme"
+    assert f"({path}: Too many levels of symbolic links)" in problem.problem
+
+
+def test_what_an_interrupted_pip_left_claims_nothing(install: Install) -> None:
+    install("acme", "[i2i.losses]\nhuber = acme_losses:Huber\n", acme_losses="class Huber: pass\n")
+    install("~cme", "[i2i.losses]\nhuber = acme_losses:Huber\n")
+    assert plugins.load("losses", "huber").__name__ == "Huber"
+    (problem,) = plugins.scan().problems
+    assert "pip was interrupted" in problem.problem
+    assert "~cme-1.0.dist-info" in problem.problem
+
+
+def test_metadata_without_our_groups_are_not_parsed(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What keeps a scan of thousands of packages short; bench/plugins.py has the figures."""
+    for i in range(30):
+        install(f"stranger-{i}", "[console_scripts]\nstranger = stranger.cli:main\n")
+    install("strange", b"\xff no header, and nothing for us")
+    install("acme", "[i2i.losses]\nhuber = acme_losses:Huber\n")
+    parsed: list[str] = []
+    whole = plugins.entrypoints.CaseSensitiveConfigParser.read_string
+
+    def spy(self: object, string: str, source: str) -> None:
+        parsed.append(Path(source).parent.name)
+        whole(self, string, source)
+
+    monkeypatch.setattr(plugins.entrypoints.CaseSensitiveConfigParser, "read_string", spy)
+    assert "huber" in plugins.names("losses")
+    assert "acme-1.0.dist-info" in parsed
+    assert not [name for name in parsed if name.startswith("stran")]
+    assert not plugins.scan().problems
 
 
 def test_plugins_off_leaves_only_our_own(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,15 +256,138 @@ def test_plugins_off_leaves_only_our_own(install: Install, monkeypatch: pytest.M
 
 def test_metadata_are_read_once(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     plugins.scan()
-    monkeypatch.setattr(plugins, "_metadata_files", lambda folder: pytest.fail("scanned again"))
+    monkeypatch.setattr(plugins, "distributions", lambda folder: pytest.fail("scanned again"))
     assert plugins.names("tasks")
 
 
-def test_listing_shows_kind_package_version_and_place(run: Callable[..., tuple[int, str, str]]) -> None:
+# ---- i2i plugins, i2i plugins show
+
+
+def test_listing_shows_kind_package_version_and_place(run: Run) -> None:
     code, out, _ = run("plugins", "generators")
     assert code == 0
     assert "i2i.generators.unet:UNet" in out
     assert "i2i 0." in out
+    assert "losses" not in out
     code, _, err = run("plugins", "generator")
     assert code == 2
     assert "Did you mean 'generators'?" in err
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*UNET*", {"generators/unet", "generators/timm_unet"}),
+        ("l1", {"losses/l1", "metrics/l1"}),
+        ("loss*/*E*", {"losses/huber", "losses/mse", "losses/cross_entropy", "losses/perceptual"}),
+        ("acme*", {"losses/huber", "sources/shelf"}),
+    ],
+)
+def test_a_listing_is_filtered_by_kind_name_and_package(
+    run: Run, install: Install, pattern: str, expected: set[str]
+) -> None:
+    install("acme-tools", "[i2i.losses]\nhuber = acme:Huber\n[i2i.sources]\nshelf = acme:Shelf\n")
+    code, out, _ = run("plugins", pattern, "--json")
+    assert code == 0
+    parts = [part for part in json.loads(out)["parts"] if part["package"] in ("i2i", "acme-tools")]
+    found = {f"{part['kind']}/{part['name']}" for part in parts}
+    assert found == expected
+
+
+def test_a_filter_that_nothing_matches_names_the_nearest(run: Run) -> None:
+    for typed, meant in (("pix2pixx", "pix2pix"), ("losess", "losses"), ("doktor", "doctor")):
+        code, _, err = run("plugins", typed)
+        assert code == 2
+        assert f"Did you mean '{meant}'?" in err
+
+
+def test_a_listing_tells_of_what_is_broken(run: Run, install: Install) -> None:
+    install("broken", b"[i2i.losses]\nx = \xff:Y\n")
+    code, out, err = run("plugins", "unet")
+    assert code == 0
+    assert "unet" in out
+    assert "problem: broken: its metadata cannot be read" in err
+
+
+SHOWN = '''
+from pathlib import Path
+from typing import Annotated, Literal
+from annotated_types import Ge, Interval, Lt
+from i2i.contracts import Count, MakeGenerator, MakeLoss, Probability
+from i2i.generators.unet import UNet
+from functools import partial
+from torch.nn import L1Loss
+
+class Net:
+    """Nothing much (Nobody and Other 1999, section 4).
+
+    More of it.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, depth: Count = 4, share: Probability = 0.5,
+        half: Annotated[float, Ge(0), Lt(0.5)] = 0.25, mode: Literal["a", "b", "c"] = "b",
+        size: tuple[int, int] = (3, 4), root: Path | None = None, exact: bool = False,
+        widths: list[Count] = [1, 2], needed: str, generator: MakeGenerator = partial(UNet, depth=3),
+        losses: list[MakeLoss] = [],
+    ) -> None: ...
+'''
+WORDS = {
+    "depth": ("whole number, at least 1", "4"),
+    "share": ("number, from 0 to 1", "0.5"),
+    "half": ("number, at least 0 and less than 0.5", "0.25"),
+    "mode": ('"a", "b" or "c"', '"b"'),
+    "size": ("list of 2: whole number; whole number", "[3, 4]"),
+    "root": ("path", "none"),
+    "exact": ("true or false", "false"),
+    "widths": ("list, each a whole number, at least 1", "[1, 2]"),
+    "needed": ("text", None),
+    "generator": ("a generator", "unet with depth = 3"),
+    "losses": ("list, each a loss", "[]"),
+}
+
+
+def test_a_part_is_shown_in_words(run: Run, install: Install, tmp_path: Path) -> None:
+    install("acme", "[i2i.generators]\nnet = acme_net:Net\n", acme_net=SHOWN)
+    code, out, _ = run("plugins", "show", "net", "--json")
+    assert code == 0
+    shown = json.loads(out)
+    assert {p["name"]: (p["type"], p["default"]) for p in shown["parameters"]} == WORDS
+    assert (shown["package"], shown["version"], shown["target"]) == ("acme", "1.0", "acme_net:Net")
+    assert shown["supplied"] == ["in_channels", "out_channels"]
+    assert Path(shown["file"]) == tmp_path / "acme_net.py"
+    assert SHOWN.splitlines()[shown["line"] - 1] == "class Net:"
+    assert shown["papers"] == ["Nobody and Other 1999, section 4"]
+    assert shown["doc"].endswith("More of it.")
+    out = run("plugins", "show", "generator/net")[1]
+    assert f"{tmp_path / 'acme_net.py'}:{shown['line']}" in out
+    assert "paper: Nobody and Other 1999, section 4" in out
+    assert "depth      whole number, at least 1 (default 4)" in out
+    assert "needed     text (must be set)" in out
+
+
+@pytest.mark.parametrize("part", ["unet", "pix2pix", "metrics/fid", "tasks/paired", "sources/pairs", "loss/mse", "csv"])
+def test_our_own_parts_are_shown(run: Run, part: str) -> None:
+    code, out, err = run("plugins", "show", part)
+    assert code == 0, err
+    assert part.rpartition("/")[2] in out
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "message"),
+    [
+        ("l1", 2, "Say which: losses/l1 or metrics/l1"),
+        ("unett", 2, "Did you mean 'unet'?"),
+        ("generatr/unet", 2, "Did you mean 'generator'?"),
+        ("losses/l11", 2, "Did you mean 'l1'?"),
+        ("twice", 4, "is claimed by acme 1.0 and other 1.0"),
+        ("lost", 4, "cannot be imported"),
+    ],
+)
+def test_what_cannot_be_shown_is_a_sentence(run: Run, install: Install, name: str, code: int, message: str) -> None:
+    install("acme", "[i2i.losses]\ntwice = acme:One\nlost = acme_is_lost:One\n")
+    install("other", "[i2i.losses]\ntwice = other:Two\n")
+    got, _, err = run("plugins", "show", name)
+    assert got == code
+    assert message in err
+    assert "Traceback" not in err

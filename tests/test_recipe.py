@@ -1,10 +1,12 @@
 """Recipes: every problem at once, each with its place, its value and the remedy; the texts are the product."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from i2i import build, recipe
+from i2i.discriminators.patch import PatchGAN
 from i2i.errors import UsageError
 
 BAD = """task = "paird"
@@ -56,7 +58,7 @@ def test_all_problems_come_at_once_with_their_places() -> None:
         "bad.toml:16: method.weight: '100' does not fit: input should be a valid number.",
         "bad.toml:20: method.generator.dept: no such parameter. Did you mean 'depth'? Known: ",
         "bad.toml:21: method.generator.depth: 0 does not fit: input should be greater than or equal to 1.",
-        "bad.toml:23: method.discriminator.name: unknown discriminator 'pach'. Did you mean 'patch'? Known: patch.",
+        "bad.toml:23: method.discriminator.name: unknown discriminator 'pach'. Did you mean 'patch'? Known: ",
         "bad.toml:25: optimizer.lr: -1 does not fit: input should be greater than 0.",
         "bad.toml:27: optimizer.d.betas: [0.5, 2] does not fit (item 2): input should be less than 1.",
         "bad.toml:28: trian: no such table. Did you mean 'train'? Known: ",
@@ -171,6 +173,16 @@ def test_a_resolved_part_builds_itself_again(tiny: Path) -> None:
     assert build.describe("methods", again) == method
     assert method["generator"]["width"] == 4
     assert method["reconstruction"]["name"] == "l1"
+
+
+def test_a_table_without_a_name_goes_on_from_the_default() -> None:
+    default = partial(PatchGAN, field=16, norm="none")
+    found: list[build.Problem] = []
+    ours = build.build("discriminators", {"width": 4}, ("discriminator",), found, default)
+    theirs = build.build("discriminators", {"name": "patch", "width": 4}, ("discriminator",), found, default)
+    assert not found
+    assert build.describe("discriminators", ours) == {"name": "patch", "field": 16, "width": 4, "norm": "none"}
+    assert build.describe("discriminators", theirs) == {"name": "patch", "field": 70, "width": 4, "norm": "instance"}
 
 
 def test_what_ends_first_is_the_length(tiny: Path) -> None:

@@ -5,12 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import TINY
 from PIL import Image
 from rich.console import Console
+from torch import Tensor, nn
 
 from i2i import images, recipe, train
+from i2i.contracts import ImageSpec
 from i2i.display import TrainDisplay
+from i2i.errors import DataError
+from i2i.tasks.paired import Paired
+from i2i.translate import Translator, finder, load, plan, translate_folder
 
 Cli = Callable[..., tuple[int, str, str]]
 MODELS: dict[str, Path] = {}
@@ -198,10 +204,7 @@ def test_a_palette_guides(run: Cli, model: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", ['{name="colorization", palette=2}'], indirect=True)
 def test_a_guide_may_be_of_any_type_and_must_be_a_picture(model: Path) -> None:
-    import torch
-
     import i2i
-    from i2i.errors import DataError
 
     translator = i2i.load(model, device="cpu")
     photo, swatches = noise(), noise(4, 8)
@@ -219,10 +222,66 @@ def test_a_guide_may_be_of_any_type_and_must_be_a_picture(model: Path) -> None:
             translator(batch, guide=bad)
 
 
+class Borders(Paired):
+    """Draw what a map of indices says beside a picture: b is a where the map is 300, and black elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images = {"a": ImageSpec(3), "instance": ImageSpec(1, 65536), "b": ImageSpec(3)}
+        self.inputs = ("a", "instance")
+
+    def encode(self, images: dict[str, Tensor]) -> Tensor:
+        assert images["instance"].dtype == torch.int64
+        return (images["a"] * 2 - 1) * (images["instance"] == 300)
+
+
+class Itself(nn.Module):
+    """A method that gives what it is given, and noise to whom wants it."""
+
+    def __init__(self, stochastic: bool = False) -> None:
+        super().__init__()
+        self.g = nn.Identity()
+        self.stochastic = stochastic
+
+    def translate(self, x: Tensor) -> Tensor:
+        return x + torch.randn_like(x) if self.stochastic else x
+
+
+def test_a_guide_of_indices_keeps_its_indices(tmp_path: Path) -> None:
+    translator = Translator(Borders(), Itself(), torch.device("cpu"))
+    photo, index = noise(), np.full((21, 37), 300, np.uint16)
+    index[:5] = 44  # 300 in 8 bits
+    images.write(tmp_path / "in" / "a.png", photo)
+    images.write(tmp_path / "guides" / "a.png", index)
+    guides = finder(tmp_path / "in", tmp_path / "guides", "guide")
+    ((_, error),) = translate_folder(translator, plan(tmp_path / "in", tmp_path / "out"), guides=guides)
+    assert error is None
+    array = translator(photo, guide=index)
+    assert np.array_equal(images.read(tmp_path / "out" / "a.png").pixels, array)
+    assert np.array_equal(array[5:], photo[5:])
+    assert (array[:5] == 128).all()
+    assert np.array_equal(np.asarray(translator(Image.fromarray(photo), guide=Image.fromarray(index))), array)
+    x = images.to_tensor(photo)
+    for guide in (torch.from_numpy(index.astype(np.int64))[None], index[:, :, None]):
+        assert np.array_equal(images.to_pixels(translator(x, guide=guide)), array)
+    for bad in (photo, x, index / 65535, torch.zeros(3, 21, 37, dtype=torch.int64), None):
+        with pytest.raises(DataError, match=r"guide|indices"):
+            translator(photo, guide=bad)
+
+
+def test_an_optional_guide_may_be_left_out() -> None:
+    task = Borders()
+    task.optional = ("instance",)
+    task.encode = lambda given: given.get("instance", given["a"]) * 2 - 1
+    translator = Translator(task, Itself(), torch.device("cpu"))
+    photo = noise()
+    assert not translator.needs_guide
+    assert np.array_equal(translator(photo), photo)
+
+
 @pytest.mark.parametrize("model", ["paired"], indirect=True)
 def test_python_refuses_what_a_model_does_not_take(model: Path) -> None:
     import i2i
-    from i2i.errors import DataError
 
     translator = i2i.load(model, device="cpu")
     with pytest.raises(DataError, match="takes no guide"):
@@ -249,6 +308,15 @@ def test_stochastic_is_another_picture_for_another_seed(run: Cli, model: Path, t
     assert np.array_equal(first, same)
     assert not np.array_equal(plain, first)
     assert not np.array_equal(first, other)
+
+
+def test_a_method_draws_when_it_is_told_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("i2i.translate.find_model", lambda path: path)
+    monkeypatch.setattr("i2i.translate.load_model", lambda path: ({}, {}))
+    monkeypatch.setattr("i2i.translate.rebuild", lambda *_: (Paired(), Itself()))
+    plain, drawn = (load(tmp_path, "cpu", stochastic=stochastic) for stochastic in (False, True))
+    assert np.array_equal(plain(noise()), noise())
+    assert not np.array_equal(drawn(noise()), noise())
 
 
 @pytest.mark.parametrize("model", ["paired"], indirect=True)

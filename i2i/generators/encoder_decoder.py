@@ -16,6 +16,7 @@ def encoder_decoder(
     max_width: Count = 512,
     norm: Norm = "instance",
     dropout: Probability = 0.5,
+    dropout_blocks: tuple[Count, ...] = (1, 2, 3),
     upsampling: Upsampling = "transposed",
 ) -> UNet:
     """Make the generator that the paper compares with its U-Net (Isola et al. 2017, section 4.3 and Table 2).
@@ -30,6 +31,7 @@ def encoder_decoder(
         max_width=max_width,
         norm=norm,
         dropout=dropout,
+        dropout_blocks=dropout_blocks,
         skips=False,
         upsampling=upsampling,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -17,8 +19,9 @@ class ResNet(nn.Module):
 
     blocks: 9 is the paper's number for 256 × 256 and above, 6 for 128 × 128. width: the feature maps at full size.
     norm: "instance" is the paper's. dropout: the share of values dropped in the middle of each block; the authors'
-    option takes 0.5. upsampling: "transposed" is the paper's 3 × 3 convolution, and the weights then have the names
-    that they have in the authors' code; "resize" leaves no checkerboard.
+    option takes 0.5. downsampling: "strided" is the paper's. upsampling: "transposed" is the paper's 3 × 3 convolution,
+    and the weights then have the names that they have in the authors' code; "resize" leaves no checkerboard. "blurred"
+    and "bilinear" are the anti-aliased network of CUT (Park et al. 2020), after Zhang 2019, section 3.2.
     """
 
     multiple = 4
@@ -32,6 +35,7 @@ class ResNet(nn.Module):
         width: Count = 64,
         norm: Norm = "instance",
         dropout: Probability = 0.0,
+        downsampling: Literal["strided", "blurred"] = "strided",
         upsampling: Upsampling = "transposed",
     ) -> None:
         super().__init__()
@@ -42,7 +46,10 @@ class ResNet(nn.Module):
 
         layers: list[nn.Module] = [Reflection(3), *step(nn.Conv2d(in_channels, width, 7, bias=bias), width)]
         for wide in (width, 2 * width):
-            layers += step(nn.Conv2d(wide, 2 * wide, 3, stride=2, padding=1, bias=bias), 2 * wide)
+            stride = 2 if downsampling == "strided" else 1
+            layers += step(nn.Conv2d(wide, 2 * wide, 3, stride=stride, padding=1, bias=bias), 2 * wide)
+            if downsampling == "blurred":
+                layers.append(blurred_halving())
         layers += [ResidualBlock(4 * width, norm, dropout) for _ in range(blocks)]
         for wide in (2 * width, width):
             layers += step(doubling(upsampling, 2 * wide, wide, kernel=3, bias=bias), wide)
@@ -76,6 +83,11 @@ class ResidualBlock(nn.Module):
         """Map N × channels × H × W to the same shape."""
         y: Tensor = x + self.conv_block(x)
         return y
+
+
+def blurred_halving() -> nn.Module:
+    """Make the layer that blurs N × C × H × W by 1 2 1 both ways and takes every other value: two means of pairs."""
+    return nn.Sequential(Reflection(1), nn.AvgPool2d(2, stride=1), nn.AvgPool2d(2))
 
 
 class Reflection(nn.Module):

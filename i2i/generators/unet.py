@@ -17,9 +17,10 @@ class UNet(nn.Module):
 
     depth: how often the picture is halved. width: the feature maps at half size, doubled at each halving up to
     max_width. norm: "instance" equals the paper's batch normalisation at its batch size of 1, and means the same at
-    every batch size; "batch" mixes the pictures of a batch while training. dropout: the share of values dropped in the
-    first three blocks of the decoder, the paper's only noise. skips: false makes the encoder-decoder of section 4.3.
-    upsampling: "transposed" is the paper's 4 × 4 convolution; "resize" leaves no checkerboard.
+    every batch size; "batch" mixes the pictures of a batch while training. dropout: the share of values dropped, the
+    paper's only noise, in dropout_blocks of the decoder, counted from the bottleneck: the paper has it in the first
+    three, the authors' PyTorch code in 2, 3, 4 of 8. skips: false makes the encoder-decoder of section 4.3.
+    upsampling: "transposed" is the paper's 4 × 4 convolution; "resize" and "bilinear" leave no checkerboard.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class UNet(nn.Module):
         max_width: Count = 512,
         norm: Norm = "instance",
         dropout: Probability = 0.5,
+        dropout_blocks: tuple[Count, ...] = (1, 2, 3),
         skips: bool = True,
         upsampling: Upsampling = "transposed",
     ) -> None:
@@ -53,7 +55,7 @@ class UNet(nn.Module):
             after = widths[level - 1] if level else out_channels
             deconv = doubling(upsampling, before, after, kernel=4, bias=level == 0)
             norms = normalisation(norm if level else "none", after)
-            drop = dropout if level and level >= depth - 3 else 0.0
+            drop = dropout if level and depth - level in dropout_blocks else 0.0
             self.decoder.append(Block(nn.ReLU(), deconv, norms, drop))
         initialise(self)
 

@@ -1,32 +1,19 @@
-"""Pretrained networks whose features compare pictures: where their weights come from, and what to do without."""
+"""The features of pretrained networks that compare pictures: of whole sets, pooled, or map by map."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import http.client
-import importlib
-import os
-import re
-import socket
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from i2i.errors import DataError, UnsafeFileError, UsageError, nearest
+from i2i.backbones import Weights, body, existing, fetched, library, no_code_in_weights
+from i2i.errors import DataError, UsageError
 from i2i.metrics.pictures import check
 
-Weights = Path | Literal["random"] | None
-"""A file; drawn at random with a fixed seed, for trials; or None for those that the network is known by."""
-
 INCEPTION = "inception"
-PATIENCE = 10
-"""Seconds without an answer after which there is no network."""
 
 
 class Gathered:
@@ -85,25 +72,18 @@ class Inception(nn.Module):
 class Backbone(nn.Module):
     """A timm model without its classifier, for pictures N × 3 × H × W in [0, 1].
 
-    Its weights come from the Hugging Face hub, from a file (safetensors, or a state dictionary of tensors alone), or
-    are drawn at random.
+    Random weights are the same each time, for trials.
     """
 
+    network: Any
     mean: Tensor
     std: Tensor
 
     def __init__(self, metric: str, name: str, weights: Weights) -> None:
         super().__init__()
-        timm = library(metric, "timm")
-        if not timm.is_model(name):
-            known = nearest(name, timm.list_models()) or " timm.list_models() names them."
-            raise UsageError(f"{metric}: no timm model is called {name!r}.{known}")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            self.network = timm.create_model(name, num_classes=0).eval().requires_grad_(False)
-        if str(weights) != "random":
-            path = Path(weights) if weights else _from_hub(metric, name, timm.get_pretrained_cfg(name))
-            _load(self.network, name, existing(path))
+            self.network = body(metric, name, weights).eval().requires_grad_(False)
         config = self.network.pretrained_cfg
         self.size = tuple(config["input_size"][1:])
         for buffer in ("mean", "std"):
@@ -123,98 +103,6 @@ class Backbone(nn.Module):
             (pictures.float() - self.mean) / self.std, intermediates_only=True
         )
         return maps
-
-
-def _load(network: nn.Module, name: str, path: Path) -> None:
-    """Load a file into a timm model; DataError unless it holds every weight."""
-    from timm.models import load_checkpoint
-
-    try:
-        with no_code_in_weights():
-            missing = load_checkpoint(network, str(path), strict=False).missing_keys
-    except Exception as error:  # the loaders of several formats, each with errors of its own
-        raise DataError(f"{path}: cannot be loaded into {name}: {type(error).__name__}: {error}") from error
-    if missing:
-        raise DataError(f"{path}: holds no weights for {name}: {len(missing)} are missing, the first {missing[0]!r}.")
-
-
-def _from_hub(metric: str, name: str, config: Any) -> Path:
-    """Return the file with a timm model's own weights."""
-    repository = getattr(config, "hf_hub_id", None)
-    if not repository:
-        raise UsageError(f"{metric}: timm knows no weights for {name!r}: give a file as 'weights', or another model.")
-    known = library(metric, "huggingface_hub").try_to_load_from_cache(repository, "model.safetensors")
-    if isinstance(known, str):
-        return Path(known)
-    # Not by timm itself, which goes on asking for 48 s where there is no network, and then names no file.
-    url = f"https://huggingface.co/{repository}/resolve/main/model.safetensors"
-    return fetched(metric, url, f"{repository.rpartition('/')[2]}.safetensors")
-
-
-def library(metric: str, module: str) -> Any:
-    """Import a module of the optional packages; UsageError with the command that installs them."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = module.partition(".")[0].replace("_", "-")
-        raise UsageError(f"{metric} needs the package {package}: pip install 'i2i[metrics]'") from error
-
-
-def fetched(metric: str, url: str, name: str = "") -> Path:
-    """Return the file of a URL in the folder that torch keeps weights in, downloaded at the first call.
-
-    A name that ends in -DIGITS, as torch's own do, says how the file's sha256 begins: another file is refused.
-    """
-    path = Path(torch.hub.get_dir(), "checkpoints", name or url.rpartition("/")[2])
-    found = re.search(r"-([a-f0-9]{8,})\.\w+$", path.name)
-    digest = found[1] if found else None
-    if not path.exists():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with _patience(PATIENCE):
-                torch.hub.download_url_to_file(url, str(path), digest, progress=sys.stderr.isatty())
-        except (OSError, RuntimeError, http.client.HTTPException) as error:
-            raise DataError(
-                f"{metric} needs pretrained weights, and they cannot be downloaded ({error}). Get {url} where there is "
-                f"a network, and place it here as {path}"
-            ) from error
-    elif digest is not None:
-        with path.open("rb") as file:
-            if not hashlib.file_digest(file, "sha256").hexdigest().startswith(digest):
-                raise UnsafeFileError(f"{path}: is damaged, or not the file of {url}: replace it by that.")
-    return path
-
-
-def existing(path: Path) -> Path:
-    """Return a path; DataError when there is no file."""
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file of weights.")
-    return path
-
-
-@contextlib.contextmanager
-def no_code_in_weights() -> Iterator[None]:
-    """Let torch read tensors alone from the files of weights: the libraries ask for pickles, which may run code."""
-    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop(name)
-        if before is not None:
-            os.environ[name] = before
-
-
-@contextlib.contextmanager
-def _patience(seconds: float) -> Iterator[None]:
-    """Give up on a silent network: torch's downloads know no timeout of their own."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def variant(features: str, weights: Weights, default: str) -> str:

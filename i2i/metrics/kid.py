@@ -9,8 +9,9 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
+from i2i.backbones import Weights, library
 from i2i.contracts import Images
-from i2i.metrics.features import INCEPTION, Gathered, Weights, library
+from i2i.metrics.features import INCEPTION, Gathered
 
 SUBSET = 1000
 SUBSETS = 100

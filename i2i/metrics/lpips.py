@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from i2i.backbones import Weights, fetched, library, no_code_in_weights
 from i2i.contracts import Images
 from i2i.errors import DataError, UsageError
-from i2i.metrics.features import Backbone, Weights, fetched, in_colour, library, no_code_in_weights, variant
+from i2i.metrics.features import Backbone, in_colour, variant
 from i2i.metrics.pictures import Mean, check
 
 CALIBRATED = {"alex": "AlexNet_Weights", "vgg": "VGG16_Weights", "squeeze": "SqueezeNet1_1_Weights"}

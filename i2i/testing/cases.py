@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,10 +134,10 @@ class _Broken:
 
 def _registered(package: str) -> list[tuple[str, str, Part | PluginError]]:
     wanted = package.replace("_", "-").casefold()
-    claims = [claim for names in plugins.scan().claims.values() for found in names.values() for claim in found]
+    claims = plugins.scan().parts()
     packages = sorted({claim.package for claim in claims})
     if wanted not in packages:
-        unread = [problem for problem in plugins.scan().problems if problem.startswith(f"{wanted}:")]
+        unread = [str(fault) for fault in plugins.scan().problems if fault.package == wanted]
         raise UsageError(
             f"no installed package {package!r} registers a part.{nearest(wanted, packages)} "
             f"Those that do: {', '.join(packages)}. Install yours first: pip install -e FOLDER (again, when its entry "
@@ -148,7 +149,9 @@ def _registered(package: str) -> list[tuple[str, str, Part | PluginError]]:
 
 def _loaded(kind: str, name: str) -> Part | PluginError:
     try:
-        return plugins.load(kind, name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a loud import, which is for `importing_is_quiet` to tell
+            return plugins.load(kind, name)
     except PluginError as error:
         return error
 

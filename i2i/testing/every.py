@@ -11,11 +11,10 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 
-from i2i import build
+from i2i import build, quiet
 from i2i.build import Part, Problem
 from i2i.contracts import SUPPLIED
 from i2i.errors import I2IError
-from i2i.testing import quiet
 from i2i.testing.supply import asked_for, base, given, made_for, name_of
 
 FOREIGN = ("augmentations", "preparations")

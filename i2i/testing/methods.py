@@ -19,10 +19,10 @@ from i2i.contracts import Batch, Task
 from i2i.engine import GENERATOR, Report, Training, fit, players
 from i2i.errors import I2IError
 from i2i.recipe import OptimizerSettings
-from i2i.testing.supply import Check, Toy, given, made_for, pictures
+from i2i.testing.supply import Check, Toy, given, host_generators, made_for, pictures
 
-LEAST = 64
-"""Pixels of a training picture's shorter side, at least."""
+LEAST = 128
+"""Pixels of a training picture's shorter side, at least: a discriminator of three scales needs them."""
 
 
 def _made(part: Part, seed: int = 0) -> tuple[nn.Module, Task]:
@@ -120,7 +120,7 @@ def method_bears_bf16(part: Part) -> None:
 def method_resumes_exactly(part: Part) -> None:
     """After two steps another method takes up the saved state, and the third step is the same, bit for bit."""
     method, task = _made(part)
-    training = _training(method)
+    training, drawn = _training(method), host_generators()
     _steps(training, _batches(method, task), 2)
     saved = save({key: value.detach().clone().contiguous() for key, value in training.tensors().items()})
     before = _carried(method)
@@ -128,6 +128,9 @@ def method_resumes_exactly(part: Part) -> None:
     grown = [name for name, value in _carried(method).items() if name in before and before[name] != value]
     assert not grown, (
         f"{grown[0]} goes on from step to step and is no buffer (self.register_buffer): a resumed run would lose it"
+    )
+    assert host_generators() == drawn, (
+        "a step draws from Python's or numpy's global random generator, which no resumed run takes up: use torch's"
     )
     other, _ = _made(part, seed=1)
     resumed = _training(other)

@@ -16,7 +16,7 @@ from i2i.build import Part
 from i2i.contracts import Sample, Source
 from i2i.data import Samples
 from i2i.errors import I2IError
-from i2i.testing.supply import Check, asked_for
+from i2i.testing.supply import Check, asked_for, host_generators
 
 FRESH = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); source = pickle.load(sys.stdin.buffer); "
@@ -108,7 +108,7 @@ def _seed(seed: int) -> None:
 
 
 def _drawn() -> tuple[Any, ...]:
-    return random.getstate(), pickle.dumps(np.random.get_state()), torch.get_rng_state().tolist()
+    return *host_generators(), torch.get_rng_state().tolist()
 
 
 CHECKS: list[Check] = [source_gives_what_is_asked, source_is_stable, source_is_picklable, source_draws_by_seed]

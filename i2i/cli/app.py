@@ -1,0 +1,86 @@
+"""The application that every verb joins, and what verbs share: options, tables and JSON on the terminal."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_group
+
+GROUPS = {
+    "plugins": "Parts: list those installed, show one, write, check and mend packages.",
+    "data": "Public data sets: list them, get one.",
+}
+"""The verbs that have verbs of their own, in a module of the same name, which is imported when one is called."""
+
+
+class Verbs(TyperGroup):
+    """The verbs; a group is made when it is called, for making all of them is a tenth of a start."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # typer has a click of its own, or not
+        """Put what a group's module holds in the place of its name."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name in GROUPS:
+            command = get_group(importlib.import_module(f"i2i.cli.{name}").group)
+        return name, command, rest
+
+
+app = typer.Typer(
+    cls=Verbs,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+    rich_markup_mode=None,
+)
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Runs = Annotated[Path, typer.Option(help="The folder that holds the runs.")]
+Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe's key; repeatable.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def terminal(*, stderr: bool = False):  # type: ignore[no-untyped-def]
+    """Return a console that prints what it is given, without pictures for names."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, emoji=False)  # line 100 would print as a picture of 100 points
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from i2i import __version__
+
+        typer.echo(f"i2i {__version__}")
+        raise typer.Exit
+
+
+for _name, _help in GROUPS.items():
+    app.add_typer(typer.Typer(help=_help), name=_name)
+
+
+@app.callback()
+def i2i(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Image-to-image translation: train a recipe, translate a folder."""
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns that line up."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON, which is then all of stdout."""
+    import json
+
+    typer.echo(json.dumps(value, indent=2, default=str))

@@ -1,0 +1,174 @@
+"""The verbs of plugins: what is installed, what is wrong with it, a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from i2i.cli.app import GROUPS, AsJson, print_json, print_table
+from i2i.errors import PluginError, UsageError
+
+
+class Listing(TyperGroup):
+    """A group that lists where no verb of its own is called: `i2i plugins`, `i2i plugins '*unet*'`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the verb `list` before what begins with no verb."""
+        known = {*self.commands, *ctx.help_option_names}
+        return super().parse_args(ctx, args if args and args[0] in known else ["list", *args])
+
+
+group = typer.Typer(cls=Listing, help=GROUPS["plugins"], rich_markup_mode=None)
+
+
+@group.command("list")
+def plugins_list(
+    filter: Annotated[
+        str | None,
+        typer.Argument(help="A kind, name or package; * stands for anything, as in '*unet*'.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the parts: kind, name, package, version and where it lives. This is what `i2i plugins` does by itself."""
+    from i2i import plugins as registry
+
+    verbs = [verb.name or getattr(verb.callback, "__name__", "") for verb in group.registered_commands]
+    rows = registry.matching(filter, verbs)
+    problems = registry.scan().problems
+    if as_json:
+        print_json({"parts": [vars(row) for row in rows], "problems": [str(problem) for problem in problems]})
+        return
+    print_table([(p.kind, p.name, f"{p.package} {p.version}", p.target) for p in rows])
+    for problem in problems:
+        typer.echo(f"problem: {problem}", err=True)
+
+
+@group.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A name, or KIND/NAME where two kinds have it: losses/l1.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say everything known of one part: docstring, parameters, package, file and line, paper."""
+    from i2i import plugins as registry
+
+    plugin = registry.named(name)
+    from i2i.describe import describe, text
+
+    description = describe(plugin)
+    if as_json:
+        from dataclasses import asdict
+
+        print_json(asdict(description))
+    else:
+        typer.echo(text(description))
+
+
+@group.command()
+def new(
+    name: Annotated[str, typer.Argument(help="What recipes will call the part: soft_edges.")],
+    kind: Annotated[str, typer.Option(help="loss, generator, discriminator, adversarial, task, method, source, ...")],
+    into: Annotated[Path, typer.Option(help="The folder in which the package's folder is made.")] = Path("."),
+    as_json: AsJson = False,
+) -> None:
+    """Write a package with one part of a kind: it can be installed, tested and trained with at once."""
+    from i2i import scaffold
+
+    package = scaffold.write(name, kind, into)
+    if as_json:
+        print_json({**vars(package), "files": [str(path) for path in package.files]})
+        return
+    typer.echo(f"written: {package.folder} ({len(package.files)} files), with the {package.kind} {package.name!r}")
+    for command in package.next_steps:
+        typer.echo(f"  {command}")
+
+
+@group.command()
+def check(
+    package: Annotated[str, typer.Argument(help="An installed package that registers parts.")],
+    settings: Annotated[
+        list[str],
+        typer.Option("--set", metavar="KIND.NAME.KEY=VALUE", help="What to make a part with; repeatable."),
+    ] = [],  # noqa: B006
+    as_json: AsJson = False,
+) -> None:
+    """Put every part of an installed package through the checks of its kind."""
+    from i2i import testing
+
+    results = []
+    for case in testing.cases(package, settings=_made_with(settings)):
+        reason = _failure(case)
+        results.append({"id": case.id, "kind": case.kind, "name": case.name, "reason": reason})
+        if not as_json:
+            typer.echo(f"FAILED  {case.id}: {reason}" if reason else f"passed  {case.id}")
+    failed = [result for result in results if result["reason"]]
+    if as_json:
+        print_json({"package": package, "cases": [{**result, "passed": not result["reason"]} for result in results]})
+    if failed:
+        raise PluginError(f"{package}: {len(failed)} of {len(results)} checks failed.")
+    if not as_json:
+        typer.echo(f"{package}: all {len(results)} checks passed")
+
+
+def _made_with(settings: list[str]) -> dict[str, dict[str, Any]]:
+    """Turn KIND.NAME.KEY=VALUE into what the checks take: a table by KIND.NAME."""
+    from i2i import recipe
+
+    tables: dict[str, Any] = {}
+    for setting in settings:
+        if setting.partition("=")[0].count(".") < 2:
+            raise UsageError(f"--set {setting}: expected KIND.NAME.KEY=VALUE, such as --set generators.unet.depth=3")
+        recipe.override(tables, setting)
+    return {f"{kind}.{name}": table for kind, names in tables.items() for name, table in names.items()}
+
+
+def _failure(case: Callable[[], None]) -> str | None:
+    try:
+        case()
+    except AssertionError as error:
+        return str(error) or "an assertion failed without a word"
+    return None
+
+
+@group.command()
+def doctor(
+    packages: Annotated[list[str] | None, typer.Argument(help="Only these.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look for what is wrong with the installed packages, and say what mends it."""
+    from i2i import doctor as verb
+    from i2i import plugins as registry
+
+    faults = verb.examine(packages or [])
+    parts = registry.scan().parts()
+    names = packages or sorted({part.package for part in parts})
+    if as_json:
+        print_json({"packages": names, "problems": [vars(fault) for fault in faults]})
+    elif not faults:
+        typer.echo(f"all is well with {', '.join(names)}")
+    for fault in [] if as_json else faults:
+        typer.echo(f"{fault.package}: {fault.problem}\n    {fault.remedy}")
+    if faults:
+        raise PluginError(f"{len(faults)} thing(s) to mend in the installed packages.")
+
+
+@group.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def install(
+    arguments: Annotated[
+        list[str], typer.Argument(metavar="ARGUMENTS...", help="What pip install takes: -e FOLDER, NAME, a URL.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Install packages with pip into the environment that i2i itself runs in, and say which parts are new."""
+    from i2i import install as verb
+
+    new_parts = verb.install(arguments, quiet_stdout=as_json)
+    if as_json:
+        print_json({"new": [vars(part) for part in new_parts]})
+    elif new_parts:
+        print_table([("new:", p.kind, p.name, f"{p.package} {p.version}", p.target) for p in new_parts])
+    else:
+        typer.echo("no new parts.")

@@ -1,0 +1,107 @@
+"""The verbs that begin with a recipe: train, check, ablate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from i2i.cli.app import AsJson, Device, Runs, Settings, app, print_json, print_table, terminal
+from i2i.errors import SomeFailed, UsageError
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path | None, typer.Argument(help="A TOML recipe.", show_default=False)] = None,
+    settings: Settings = [],  # noqa: B006
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with this run.")] = None,
+    runs: Runs = Path("runs"),
+    device: Device = "auto",
+) -> None:
+    """Train a recipe, or go on with a run."""
+    if recipe is not None and resume is not None:
+        raise UsageError("give a recipe, or a run with --resume, not both: a run goes on with its own recipe.")
+    if recipe is None and resume is None:
+        raise UsageError("give a recipe to train (i2i train RECIPE) or a run to go on with (i2i train --resume RUN).")
+    if resume is not None and settings:
+        raise UsageError("--set does not go with --resume: a run goes on with the recipe that it was started with.")
+    from i2i.display import TrainDisplay
+
+    plan = None
+    if recipe is not None:
+        from i2i.recipe import read
+
+        plan = read(recipe, settings)
+    from i2i import train as verb
+
+    with TrainDisplay(terminal()) as display:
+        if plan is not None:
+            verb.start(plan, runs=runs, device=device, display=display)
+        elif resume is not None:
+            verb.resume(resume, device=device, display=display)
+
+
+@app.command()
+def check(
+    recipe: Annotated[Path, typer.Argument(help="A TOML recipe.")],
+    settings: Settings = [],  # noqa: B006
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Compose a recipe without training it and print what will be built."""
+    from i2i.recipe import read
+
+    plan = read(recipe, settings)
+    from i2i.check import summarise
+    from i2i.compose import compose
+
+    summary = summarise(compose(plan), device)
+    if as_json:
+        print_json(vars(summary))
+        return
+
+    def shape(sizes: tuple[int, ...]) -> str:
+        return " x ".join(map(str, sizes))
+
+    held_out = f"{summary.held_out} held out" if summary.held_out else "none held out: no [validation], no measures"
+    lines = {
+        "recipe": summary.recipe,
+        "samples": f"{summary.samples} to train, {held_out}",
+        "length": f"{summary.steps} steps of batch {summary.batch}",
+        "pictures": ", ".join(f"{name} {shape(sizes)}" for name, sizes in summary.pictures.items()),
+        "network input": shape(summary.input),
+        "network target": shape(summary.target),
+        **{f"player {name}": f"{count:,} parameters" for name, count in summary.parameters.items()},
+        "memory of a step": f"about {summary.memory / 2**20:,.0f} MiB"
+        if summary.memory
+        else f"unknown: without numbers, a step raises {summary.unknown}",
+        "device": f"{summary.device}, {summary.precision}",
+    }
+    for key, value in lines.items():
+        typer.echo(f"{key + ':':18}{value}")
+
+
+@app.command()
+def ablate(
+    file: Annotated[Path, typer.Argument(help="A TOML file: a base recipe, named variants, seeds.")],
+    settings: Settings = [],  # noqa: B006
+    runs: Runs = Path("runs"),
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Train the variants of a recipe, or what is missing of them, and print their table."""
+    from i2i import ablate as verb
+    from i2i.display import TrainDisplay
+
+    with TrainDisplay(terminal(stderr=as_json)) as display:
+        done = verb.ablate(file, runs=runs, settings=settings, device=device, display=display)
+    if as_json:
+        rows = [{"variant": row.name, "values": row.values, "paper": row.paper} for row in done.rows]
+        print_json({"rows": rows, "failed": done.failed})
+    else:
+        head, lines = verb.table(done.rows)
+        print_table([head, *lines])
+        typer.echo(f"written: {done.folder / 'table.md'}, table.csv, plot.svg, grid.png")
+    if done.failed:
+        raise SomeFailed("\n".join(f"{name}: {reason}" for name, reason in done.failed.items()))

@@ -1,0 +1,190 @@
+"""The doctor: every fault of an installed package is named with its remedy, and a sound one beside it is not."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from i2i import doctor, plugins, quiet
+
+Run = Callable[..., tuple[int, str, str]]
+PART = "[i2i.losses]\n{0} = {1}:Loss\n"
+SOUND = "class Loss: pass\n"
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder on sys.path that holds packages, a sound one among them."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    plugins.scan.cache_clear()
+    add(folder, "sound", PART.format("sound", "sound_part"), sound_part=SOUND)
+    yield folder
+    plugins.scan.cache_clear()
+
+
+def add(site: Path, package: str, entry_points: str, version: str = "1.0", **modules: str) -> Path:
+    info = site / f"{package}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "entry_points.txt").write_text(entry_points)
+    (info / "RECORD").write_text("".join(f"{name}.py,sha256=x,1\n" for name in modules))
+    for name, code in modules.items():
+        (site / f"{name}.py").write_text(code)
+    return info
+
+
+def told(*packages: str) -> str:
+    """Return what metadata tell of the packages, and of the sound one: nothing."""
+    faults, _ = doctor.read([*packages, "sound"])
+    assert {fault.package for fault in faults} <= set(packages)
+    return "\n".join(f"{fault}" for fault in faults)
+
+
+def test_all_is_well_in_one_line(site: Path, run: Run) -> None:
+    code, out, err = run("plugins", "doctor", "sound")
+    assert (code, out, err) == (0, "all is well with sound\n", "")
+
+
+def test_what_is_wrong_is_said_with_its_remedy_and_exit_4(site: Path, run: Run) -> None:
+    add(site, "acme", PART.format("x", "acme_nowhere"))
+    code, out, err = run("plugins", "doctor", "acme", "--json")  # nothing is left to import
+    assert code == 4
+    (problem,) = json.loads(out)["problems"]
+    assert problem["package"] == "acme"
+    assert "loss 'x' points to acme_nowhere, and there is no such module" in problem["problem"]
+    assert "pip install --force-reinstall --no-deps acme" in problem["remedy"]
+    assert "1 thing(s) to mend" in err
+    out = run("plugins", "doctor", "acme")[1]
+    assert "acme: loss 'x' points" in out
+    assert run("plugins", "doctor", "acmee")[0] == 2
+
+
+def test_modules_are_looked_for_without_importing_them(site: Path) -> None:
+    package = site / "acme_package"
+    (package / "inner").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit('imported')")
+    (package / "inner" / "__init__.py").write_text("raise SystemExit('imported')")
+    (package / "inner" / "part.py").write_text("")
+    assert doctor._is_there("acme_package.inner.part")
+    assert not doctor._is_there("acme_package.inner.other")
+    assert not doctor._is_there("acme_package.inner.part.deeper")
+    assert not doctor._is_there("json.nothing")
+
+
+def test_a_distribution_whose_files_are_gone_is_stale(site: Path) -> None:
+    add(site, "acme", PART.format("x", "acme_gone"), acme_gone=SOUND, acme_kept="")
+    (site / "acme_gone.py").unlink()
+    text = told("acme")
+    assert "1 of the 2 modules that were installed are gone, such as acme_gone.py" in text
+    assert "acme-1.0.dist-info" in text
+    assert "points to" not in text  # one cause, one fault
+
+
+def editable(site: Path, project: Path) -> None:
+    info = add(site, "acme", PART.format("x", "acme_source"))
+    (info / "direct_url.json").write_text(json.dumps({"url": project.as_uri(), "dir_info": {"editable": True}}))
+
+
+def test_an_editable_install_whose_folder_has_moved(site: Path, tmp_path: Path) -> None:
+    editable(site, tmp_path / "moved away")
+    text = told("acme")
+    assert f"installed from {tmp_path / 'moved away'} (editable), and that folder is gone" in text
+    assert "pip install -e" in text
+
+
+def test_an_editable_install_that_has_not_seen_new_entry_points(site: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    editable(site, project)
+    (site / "acme_source.py").write_text(SOUND)
+    written = '[project]\nname = "acme"\n[project.entry-points."i2i.losses"]\nx = "acme_source:Loss"\n'
+    (project / "pyproject.toml").write_text(written)
+    assert told("acme") == ""
+    (project / "pyproject.toml").write_text(written + 'y = "acme_source:Loss"\n')
+    text = told("acme")
+    assert "has changed since it was installed (losses/y)" in text
+    assert f"pip install -e {project}" in text
+    (project / "pyproject.toml").write_text("[build-system]\n")  # it says elsewhere what it registers
+    assert told("acme") == ""
+
+
+def test_two_metadata_of_one_package(site: Path) -> None:
+    os.utime(add(site, "acme", PART.format("x", "acme_part"), acme_part=SOUND), ns=(0, 0))
+    add(site, "acme", PART.format("x", "acme_part"), version="2.0")
+    text = told("acme")
+    assert "several versions" in text
+    assert f"Delete {site / 'acme-1.0.dist-info'}." in text
+
+
+def test_metadata_that_cannot_be_read(site: Path) -> None:
+    add(site, "acme", "[i2i.losses\n")
+    assert "its metadata cannot be read" in told("acme")
+
+
+def test_one_installation_behind_another(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    behind = tmp_path / "behind"
+    monkeypatch.setattr(sys, "path", [*sys.path, str(site), str(behind)])
+    add(site, "acme", PART.format("x", "acme_part"), acme_part=SOUND)
+    add(behind, "acme", PART.format("x", "acme_part"), version="0.9")
+    text = told("acme")
+    assert f"the one in {behind} is hidden by the one in {site}" in text
+    assert text.count("hidden") == 1  # a folder that is on the path twice hides nothing
+
+
+def test_a_name_that_two_packages_claim(site: Path) -> None:
+    add(site, "acme", PART.format("x", "acme_part"), acme_part=SOUND)
+    add(site, "other", PART.format("x", "other_part"), other_part=SOUND)
+    text = told("acme", "other")
+    assert "acme 1.0 and other 1.0 both register the loss 'x'" in text
+    assert "pip uninstall other" in text
+
+
+def test_a_rival_of_albumentations(site: Path) -> None:
+    (site / "albumentationsx-2.1.dist-info").mkdir()
+    assert "pip uninstall albumentationsx && pip install --force-reinstall albumentations==2.0.8" in told(
+        "albumentationsx"
+    )
+
+
+THREAD = """
+import threading, time
+threading.Thread(target=time.sleep, args=(9,), name="idle", daemon=True).start()
+"""
+DEEDS = {
+    "exits": ("raise SystemExit(3)", "SystemExit: 3"),
+    "breaks": ("import nothing_of_the_kind", "ModuleNotFoundError"),
+    "lacks": ("del Loss", "has no attribute 'Loss'"),
+    "prints": ("print('hello')", "prints 'hello"),
+    "reseeds": ("import random; random.seed(0)", "draws from Python's random generator"),
+    "numbers": ("import numpy; numpy.random.rand()", "draws from numpy's random generator"),
+    "tensors": ("import torch; torch.manual_seed(0)", "draws from torch's random generator"),
+    "threads": (THREAD, "starts the thread 'idle'"),
+}
+
+
+def test_what_importing_does_besides_is_told_of_each(site: Path) -> None:
+    for name, (code, _) in DEEDS.items():
+        add(site, name, PART.format(name, f"acme_{name}"), **{f"acme_{name}": f"{SOUND}{code}\n"})
+    found = {fault.package: fault.problem for fault in doctor.examine([*DEEDS, "sound"])}
+    assert set(found) == set(DEEDS)
+    for name, (_, expected) in DEEDS.items():
+        assert expected in found[name]
+    assert not sys.modules.keys() & {f"acme_{name}" for name in DEEDS}
+
+
+def test_a_part_that_ends_the_process_is_told_from_the_sound_one(site: Path) -> None:
+    add(site, "dies", PART.format("dies", "acme_dies"), acme_dies="import os; os._exit(7)")
+    (fault,) = doctor.examine(["dies", "sound"])
+    assert fault.package == "dies"
+    assert "acme_dies:Loss ends the process (code 7)" in fault.problem
+
+
+def test_a_part_that_takes_for_ever_is_given_up(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(site, "slow", PART.format("slow", "acme_slow"), acme_slow="import time; time.sleep(99)")
+    monkeypatch.setattr(quiet, "PATIENCE", 0.1)
+    (fault,) = doctor.examine(["slow"])
+    assert "acme_slow:Loss takes more than 0.1 s" in fault.problem

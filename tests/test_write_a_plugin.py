@@ -1,0 +1,51 @@
+"""docs/write-a-plugin.md is run as it is written, in a clean environment, and its snippets are what it says."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+from conftest import ROOT, Clean
+
+PAGE = (ROOT / "docs" / "write-a-plugin.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.M | re.S)
+EXAMPLE = ROOT / "plugins" / "i2i-example"
+
+
+def test_every_block_is_run_and_says_what_it_says(clean: Clean, tmp_path: Path) -> None:
+    """bash: run, in order. text: of what the command before it printed. The rest: of a file of one of the packages."""
+    package, said = tmp_path / "i2i-soft-edges", ""
+    for language, block in BLOCKS:
+        if language == "bash":
+            said = clean.run("bash", "-euo", "pipefail", "-c", f"({block}) 2>&1", cwd=tmp_path)
+            if block.startswith("i2i plugins new"):
+                said = "\n".join(str(p.relative_to(package)) for p in sorted(package.rglob("*")) if p.is_file())
+        elif language == "text":
+            for line in block.splitlines():
+                assert line in said, f"{line!r} is not in:\n{said}"
+        else:
+            files = [p for folder in (EXAMPLE, package) for p in folder.rglob("*") if p.suffix in (".py", ".toml")]
+            if language == "toml":
+                assert any(
+                    _within(tomllib.loads(block), tomllib.loads(p.read_text())) for p in files if p.suffix == ".toml"
+                )
+            else:
+                assert any(block in p.read_text() for p in files)
+    (run,) = (tmp_path / "runs").iterdir()
+    assert (run / "report.html").stat().st_size > 0
+    resolved = json.loads((run / "resolved.json").read_text())
+    assert resolved["method"]["reconstruction"] == {"name": "soft_edges", "edges": 0.5, "blur": 3}
+
+
+def _within(part: object, whole: object) -> bool:
+    if isinstance(part, dict):
+        return isinstance(whole, dict) and all(key in whole and _within(part[key], whole[key]) for key in part)
+    return part == whole
+
+
+def test_all_kinds_of_the_scaffold_are_named() -> None:
+    from i2i.scaffold import KINDS
+
+    assert all(f"`{kind}`" in PAGE for kind in KINDS)
