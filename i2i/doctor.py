@@ -14,7 +14,8 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from i2i import plugins, quiet
 from i2i.errors import UsageError, nearest
@@ -36,7 +37,7 @@ def read(wanted: Sequence[str] = ()) -> tuple[list[Fault], list[Plugin]]:
     packages: dict[str, list[Plugin]] = {}
     for part in plugins.scan().parts():
         packages.setdefault(part.package, []).append(part)
-    chosen = [name.replace("_", "-").casefold() for name in wanted]
+    chosen = [plugins.normalised(name) for name in wanted]
     known = {*packages, *(fault.package for fault in told)}
     for name in chosen:
         if name not in known:
@@ -60,11 +61,18 @@ def _shadowed() -> Iterator[Fault]:
         for package, names in plugins.distributions(folder).items():
             if package not in first:
                 first[package] = folder
-            elif any(_registers(folder, name) for name in names):
+            elif any(_registers(folder, name) for name in names) and not _of_editable(package, folder):
                 problem = f"the one in {folder} is hidden by the one in {first[package]}, earlier on the path."
                 yield Fault(
                     package, problem, f"Uninstall one of them: pip uninstall {package}, or delete {folder}/{names[0]}."
                 )
+
+
+def _of_editable(package: str, folder: str) -> bool:
+    """Return whether a folder holds what was left by building the editable installation that hides it."""
+    location = next((part.location for part in plugins.scan().parts() if part.package == package), None)
+    source = _editable(location) if location else None
+    return source is not None and Path(folder).is_relative_to(os.path.realpath(source))
 
 
 def _registers(folder: str, name: str) -> bool:
@@ -119,25 +127,23 @@ def _editable(location: Path) -> Path | None:
         editable, url = told.get("dir_info", {}).get("editable"), urlsplit(told["url"])
     except (OSError, ValueError, KeyError, AttributeError):
         return None
-    return Path(unquote(url.path)) if editable and url.scheme == "file" else None
+    return Path(url2pathname(url.path)) if editable and url.scheme == "file" else None
 
 
 def _entry_points(project: Path) -> dict[tuple[str, str], str] | None:
     """Return the parts that a pyproject.toml registers as an installation would; None where it says so elsewhere."""
     try:
         table = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
-    except (OSError, ValueError, KeyError):
+        if "entry-points" in table.get("dynamic", []):
+            return None
+        return {
+            (group.removeprefix(plugins.PREFIX), name): target if ":" in target else f"{target}:"
+            for group, names in table.get("entry-points", {}).items()
+            if group.startswith(plugins.PREFIX)
+            for name, target in names.items()
+        }
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):  # who is writing it may have written anything
         return None
-    if "entry-points" in table.get("dynamic", []):
-        return None
-    groups = {
-        group: names for group, names in table.get("entry-points", {}).items() if group.startswith(plugins.PREFIX)
-    }
-    return {
-        (group.removeprefix(plugins.PREFIX), name): target if ":" in target else f"{target}:"
-        for group, names in groups.items()
-        for name, target in names.items()
-    }
 
 
 def _files_gone(package: str, location: Path) -> list[Fault]:
@@ -181,9 +187,9 @@ def _is_there(module: str) -> bool:
 
 
 def _imported(parts: list[Plugin]) -> Iterator[Fault]:
-    targets = {part.target.removesuffix(":"): part for part in parts}
+    targets = {part.target.removesuffix(":") for part in parts}
     found = quiet.importing(tuple(sorted(targets))) if targets else {}
-    for target, part in targets.items():
-        for told in found[target]:
+    for part in parts:
+        for told in found[part.target.removesuffix(":")]:
             remedy = f"Update it, or tell its author; {part.version} is installed. Or: pip uninstall {part.package}"
             yield Fault(part.package, f"importing {told}.", remedy)
