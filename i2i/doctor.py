@@ -33,7 +33,7 @@ def examine(wanted: Sequence[str] = ()) -> list[Fault]:
 
 def read(wanted: Sequence[str] = ()) -> tuple[list[Fault], list[Plugin]]:
     """Return what metadata tell to be wrong, without importing anything, and the parts that may yet be sound."""
-    told = [*plugins.scan().problems, *_shadowed(), *_claimed_twice(), *_rival()]
+    told = [*plugins.scan().problems, *_shadowed(), *_claimed_twice(), *_misspelt(), *_rival()]
     packages: dict[str, list[Plugin]] = {}
     for part in plugins.scan().parts():
         packages.setdefault(part.package, []).append(part)
@@ -88,6 +88,16 @@ def _claimed_twice() -> Iterator[Fault]:
         what = f"{plugins.singular(claims[0].kind)} {claims[0].name!r}"
         problem = f"{packages} both register the {what}, which no recipe can name now."
         yield Fault(claims[-1].package, problem, f"Uninstall one of them: pip uninstall {claims[-1].package}")
+
+
+def _misspelt() -> Iterator[Fault]:
+    own = {part.kind for part in plugins.scan().parts() if part.package == plugins.OWN_PACKAGE}
+    meant = {plugins.singular(kind): kind for kind in own}
+    for part in plugins.scan().parts():
+        if part.kind in meant and part.kind not in own:
+            problem = f"it registers {part.name!r} in the group i2i.{part.kind}, where no recipe finds it."
+            remedy = f"Write i2i.{meant[part.kind]} in its pyproject.toml, and install it again."
+            yield Fault(part.package, problem, remedy)
 
 
 def _rival() -> Iterator[Fault]:

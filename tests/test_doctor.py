@@ -222,3 +222,9 @@ def test_what_building_an_editable_package_left_is_no_second_one(
     place = {"url": source.parent.as_uri(), "dir_info": {"editable": True}}
     (info / "direct_url.json").write_text(json.dumps(place))
     assert told("acme") == ""
+
+
+def test_a_group_in_the_singular_is_told(site: Path) -> None:
+    add(site, "acme", "[i2i.loss]\nx = sound_part:Loss\n[i2i.encoders]\ny = sound_part:Loss\n")
+    assert "'x' in the group i2i.loss, where no recipe finds it. Write i2i.losses" in told("acme")
+    assert "encoders" not in told("acme")
