@@ -97,6 +97,20 @@ def test_a_normalisation_is_scaled_and_shifted_by_the_label_map() -> None:
     assert torch.allclose(norm(x, labels), expected, atol=1e-4)
 
 
+def test_a_batch_s_statistics_go_on_when_translating() -> None:
+    torch.manual_seed(0)
+    g = WIDE(3, 2, norm="batch")
+    norm = g.blocks[2].norms[0]
+    norm.batch.momentum = 1.0
+    x, labels = drawn(3, norm.batch.num_features, 6, 5) * 4 + 1, torch.zeros(3, 3, 6, 5)
+    together = norm(x, labels)
+    mean, variance = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), correction=0, keepdim=True)
+    assert torch.allclose(together, (x - mean) / (variance + 1e-5).sqrt(), atol=1e-4)
+    alone = norm.eval()(x[:1], labels[:1])
+    assert torch.allclose(alone, together[:1] * (89 / 90) ** 0.5, atol=1e-4)  # the running variance is unbiased
+    assert not torch.allclose(AdaptiveNorm(x.shape[1], 3, 4)(x, labels)[:1], together[:1], atol=0.05)
+
+
 def test_scales_see_halves_of_halves_and_tell_their_layers() -> None:
     d = Multiscale(3, scales=3, halvings=2, width=4)
     x = drawn(2, 3, 21, 34)
@@ -136,7 +150,15 @@ def test_spectral_normalisation_bounds_the_inner_layers() -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [FINE, partial(FINE, enhancers=0), partial(FINE, enhancers=2), WIDE, partial(WIDE, latent=3)]
+    "make",
+    [
+        FINE,
+        partial(WIDE, norm="batch"),
+        partial(FINE, enhancers=0),
+        partial(FINE, enhancers=2),
+        WIDE,
+        partial(WIDE, latent=3),
+    ],
 )
 @pytest.mark.parametrize("sides", [(1, 1), (1, 3), (5, 2)])
 def test_every_size_that_divides_keeps_its_size(make: Callable[..., nn.Module], sides: tuple[int, int]) -> None:

@@ -27,6 +27,7 @@ class SPADEGenerator(nn.Module):
     doublings: how often the maps are doubled on their way; both sides of x must divide by 2 ** doublings. The paper's 5
     are for 256 × 256, its 6 for 512 × 256.
 
+    norm: "batch" is the paper's, and lets a style's colours through, which are means that "instance" takes away.
     latent: how long a style code z is, from which, in the place of the label map, the coarsest maps are then made; the
     method `spade` sets it where a task gives a style.
     """
@@ -39,6 +40,7 @@ class SPADEGenerator(nn.Module):
         width: Count = 64,
         hidden: Count = 128,
         doublings: Literal[4, 5, 6] = 5,
+        norm: Literal["instance", "batch"] = "instance",
         latent: Natural = 0,
     ) -> None:
         super().__init__()
@@ -48,7 +50,7 @@ class SPADEGenerator(nn.Module):
         widths = [width * times for times in WIDTHS]
         self.start = nn.Linear(latent, widths[0] * GRID**2) if latent else _conv(in_channels, widths[0])
         self.blocks = nn.ModuleList(
-            SPADEBlock(before, after, in_channels, hidden) for before, after in pairwise([widths[0], *widths])
+            SPADEBlock(before, after, in_channels, hidden, norm) for before, after in pairwise([widths[0], *widths])
         )
         self.output = _conv(width, out_channels)
 
@@ -76,10 +78,12 @@ class SPADEGenerator(nn.Module):
 class SPADEBlock(nn.Module):
     """A residual block whose normalisations see the label map, N × before × H × W to N × after × H × W (Figure 4)."""
 
-    def __init__(self, before: int, after: int, labels: int, hidden: int) -> None:
+    def __init__(self, before: int, after: int, labels: int, hidden: int, norm: str) -> None:
         super().__init__()
         middle = min(before, after)
-        self.norms = nn.ModuleList([AdaptiveNorm(before, labels, hidden), AdaptiveNorm(middle, labels, hidden)])
+        self.norms = nn.ModuleList(
+            [AdaptiveNorm(before, labels, hidden, norm), AdaptiveNorm(middle, labels, hidden, norm)]
+        )
         self.convs = nn.ModuleList(
             [
                 spectral_norm(nn.Conv2d(before, middle, 3, padding=1)),
@@ -88,7 +92,7 @@ class SPADEBlock(nn.Module):
         )
         self.learnt_skip = before != after
         if self.learnt_skip:
-            self.skip_norm = AdaptiveNorm(before, labels, hidden)
+            self.skip_norm = AdaptiveNorm(before, labels, hidden, norm)
             self.skip = spectral_norm(nn.Conv2d(before, after, 1, bias=False))
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
@@ -103,20 +107,23 @@ class SPADEBlock(nn.Module):
 class AdaptiveNorm(nn.Module):
     """Normalise each channel, then scale and shift each pixel by what the label map says there (Park et al. 2019).
 
-    Section 3, equations 1 to 3. The statistics are those of each picture by itself, where the paper has those of the
-    batch: so no translation depends on its neighbours.
+    Section 3, equations 1 to 3. The statistics are those of each picture by itself, or with norm = "batch" those of the
+    batch while training and their running mean when translating: no translation depends on its neighbours.
     """
 
-    def __init__(self, channels: int, labels: int, hidden: int) -> None:
+    def __init__(self, channels: int, labels: int, hidden: int, norm: str = "instance") -> None:
         super().__init__()
+        self.batch = nn.BatchNorm2d(channels, affine=False) if norm == "batch" else None
         self.shared = _conv(labels, hidden)
         self.scale = _conv(hidden, channels)
         self.shift = _conv(hidden, channels)
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         """Map x, N × channels × H × W, and the label map, N × labels × H × W, to N × channels × H × W."""
-        # One value has no statistics.
-        plain = F.instance_norm(x) if x.shape[-2] * x.shape[-1] > 1 else x
+        if x.shape[-2] * x.shape[-1] == 1:  # one value has no statistics
+            plain = x
+        else:
+            plain = self.batch(x) if self.batch else F.instance_norm(x)
         read = F.relu(self.shared(labels))
         y: Tensor = plain * (1 + self.scale(read)) + self.shift(read)
         return y

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from i2i.contracts import Count, Slot
-from i2i.nn import initialise, normalisation
+from i2i.nn import Norm, initialise, normalisation
 
 MakeEncoder = Annotated[Callable[[int], Any], Slot("encoders", ("in_channels",))]
 """`Encoder(in_channels, *, ...)`: N × C × H × W to the mean and the log variance of a code, N × `latent` each."""
@@ -21,18 +21,21 @@ class VAEEncoder(nn.Module):
     """Tell a picture's style as a normal distribution of codes (Park et al. 2019, section 3).
 
     x: N × in_channels × H × W, brought to 2 ** (halvings + 2) pixels a side, 256 with the paper's 6: a mean and a log
-    variance, N × latent each. width: the feature maps of the first layer, doubled up to eight times.
+    variance, N × latent each. width: the feature maps of the first layer, doubled up to eight times. norm: "instance"
+    is the paper's, and takes the picture's mean colours away with the means of its maps.
     """
 
-    def __init__(self, in_channels: int, *, latent: Count = 256, width: Count = 64, halvings: Count = 6) -> None:
+    def __init__(
+        self, in_channels: int, *, latent: Count = 256, width: Count = 64, halvings: Count = 6, norm: Norm = "instance"
+    ) -> None:
         super().__init__()
         self.latent = latent
         self.side = 2 ** (halvings + 2)
         widths = [in_channels, *(width * min(2**layer, 8) for layer in range(halvings))]
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
-            conv = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
-            layers += [conv, normalisation("instance", after), nn.LeakyReLU(0.2)]
+            conv = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=norm == "none")
+            layers += [conv, normalisation(norm, after), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers, nn.Flatten())
         self.mean = nn.Linear(16 * widths[-1], latent)
         self.log_variance = nn.Linear(16 * widths[-1], latent)
