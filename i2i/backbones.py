@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from i2i.errors import DataError, UnsafeFileError, UsageError, nearest
@@ -232,11 +233,17 @@ def fetched(owner: str, url: str, name: str = "") -> Path:
     found = re.search(r"-([a-f0-9]{8,})\.\w+$", path.name)
     digest = found[1] if found else None
     if not path.exists():
+        partial = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with _patience(PATIENCE):
-                torch.hub.download_url_to_file(url, str(path), digest, progress=sys.stderr.isatty())
-        except (OSError, RuntimeError, http.client.HTTPException) as error:
+                torch.hub.download_url_to_file(url, str(partial), digest, progress=sys.stderr.isatty())
+            if path.suffix == ".safetensors":  # the others' digest has told whether they are whole
+                with safe_open(partial, "pt"):
+                    pass
+            partial.replace(path)
+        except (OSError, RuntimeError, http.client.HTTPException, SafetensorError) as error:
+            partial.unlink(missing_ok=True)
             raise DataError(
                 f"{owner} needs pretrained weights, and they cannot be downloaded ({error}). Get {url} where there is "
                 f"a network, and place it here as {path}"

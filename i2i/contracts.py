@@ -195,7 +195,8 @@ class Metric(Protocol):
     beside (optional, default ("input",)): what is measured next to the translations: "input", the untranslated picture
     where it can be compared; "truth", the real target pictures in the place of the translations. variant (optional):
     what the table adds to the metric's name in brackets, such as the features that stand in for others. paired
-    (optional, default True): False for a metric that compares two sets of pictures, and needs no truth of each.
+    (optional, default True): False for a metric that compares two sets of pictures, and needs no truth of each. Both
+    beside and paired are attributes of the class.
     """
 
     higher_is_better: bool

@@ -23,7 +23,7 @@ from i2i.plugins import Plugin
 WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path", Any: "anything"}
 # "(Isola et al. 2017, section 3.1)", or the same in running text, where only several authors are sure to be some.
 PAPER = re.compile(
-    r"\(([^()]*[A-Z][^()]*\b(?:19|20)\d\d\b[^()]*)\)"
+    r"\(([A-Z][a-z][^()]*(?<![\d.])(?:19|20)\d\d\b[^()]*)\)"
     r"|([A-Z][\w'-]+ (?:et al\.|and [A-Z][\w'-]+),? \(?(?:19|20)\d\d\)?(?:, section[s]? [\d., and]*\d)?)"
 )
 

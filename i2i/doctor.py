@@ -14,7 +14,8 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from i2i import plugins, quiet
 from i2i.errors import UsageError, nearest
@@ -32,11 +33,11 @@ def examine(wanted: Sequence[str] = ()) -> list[Fault]:
 
 def read(wanted: Sequence[str] = ()) -> tuple[list[Fault], list[Plugin]]:
     """Return what metadata tell to be wrong, without importing anything, and the parts that may yet be sound."""
-    told = [*plugins.scan().problems, *_shadowed(), *_claimed_twice(), *_rival()]
+    told = [*plugins.scan().problems, *_shadowed(), *_claimed_twice(), *_misspelt(), *_rival()]
     packages: dict[str, list[Plugin]] = {}
     for part in plugins.scan().parts():
         packages.setdefault(part.package, []).append(part)
-    chosen = [name.replace("_", "-").casefold() for name in wanted]
+    chosen = [plugins.normalised(name) for name in wanted]
     known = {*packages, *(fault.package for fault in told)}
     for name in chosen:
         if name not in known:
@@ -60,11 +61,18 @@ def _shadowed() -> Iterator[Fault]:
         for package, names in plugins.distributions(folder).items():
             if package not in first:
                 first[package] = folder
-            elif any(_registers(folder, name) for name in names):
+            elif any(_registers(folder, name) for name in names) and not _of_editable(package, folder):
                 problem = f"the one in {folder} is hidden by the one in {first[package]}, earlier on the path."
                 yield Fault(
                     package, problem, f"Uninstall one of them: pip uninstall {package}, or delete {folder}/{names[0]}."
                 )
+
+
+def _of_editable(package: str, folder: str) -> bool:
+    """Return whether a folder holds what was left by building the editable installation that hides it."""
+    location = next((part.location for part in plugins.scan().parts() if part.package == package), None)
+    source = _editable(location) if location else None
+    return source is not None and Path(folder).is_relative_to(os.path.realpath(source))
 
 
 def _registers(folder: str, name: str) -> bool:
@@ -80,6 +88,16 @@ def _claimed_twice() -> Iterator[Fault]:
         what = f"{plugins.singular(claims[0].kind)} {claims[0].name!r}"
         problem = f"{packages} both register the {what}, which no recipe can name now."
         yield Fault(claims[-1].package, problem, f"Uninstall one of them: pip uninstall {claims[-1].package}")
+
+
+def _misspelt() -> Iterator[Fault]:
+    own = {part.kind for part in plugins.scan().parts() if part.package == plugins.OWN_PACKAGE}
+    meant = {plugins.singular(kind): kind for kind in own}
+    for part in plugins.scan().parts():
+        if part.kind in meant and part.kind not in own:
+            problem = f"it registers {part.name!r} in the group i2i.{part.kind}, where no recipe finds it."
+            remedy = f"Write i2i.{meant[part.kind]} in its pyproject.toml, and install it again."
+            yield Fault(part.package, problem, remedy)
 
 
 def _rival() -> Iterator[Fault]:
@@ -119,25 +137,23 @@ def _editable(location: Path) -> Path | None:
         editable, url = told.get("dir_info", {}).get("editable"), urlsplit(told["url"])
     except (OSError, ValueError, KeyError, AttributeError):
         return None
-    return Path(unquote(url.path)) if editable and url.scheme == "file" else None
+    return Path(url2pathname(url.path)) if editable and url.scheme == "file" else None
 
 
 def _entry_points(project: Path) -> dict[tuple[str, str], str] | None:
     """Return the parts that a pyproject.toml registers as an installation would; None where it says so elsewhere."""
     try:
         table = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
-    except (OSError, ValueError, KeyError):
+        if "entry-points" in table.get("dynamic", []):
+            return None
+        return {
+            (group.removeprefix(plugins.PREFIX), name): target if ":" in target else f"{target}:"
+            for group, names in table.get("entry-points", {}).items()
+            if group.startswith(plugins.PREFIX)
+            for name, target in names.items()
+        }
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):  # who is writing it may have written anything
         return None
-    if "entry-points" in table.get("dynamic", []):
-        return None
-    groups = {
-        group: names for group, names in table.get("entry-points", {}).items() if group.startswith(plugins.PREFIX)
-    }
-    return {
-        (group.removeprefix(plugins.PREFIX), name): target if ":" in target else f"{target}:"
-        for group, names in groups.items()
-        for name, target in names.items()
-    }
 
 
 def _files_gone(package: str, location: Path) -> list[Fault]:
@@ -181,9 +197,9 @@ def _is_there(module: str) -> bool:
 
 
 def _imported(parts: list[Plugin]) -> Iterator[Fault]:
-    targets = {part.target.removesuffix(":"): part for part in parts}
+    targets = {part.target.removesuffix(":") for part in parts}
     found = quiet.importing(tuple(sorted(targets))) if targets else {}
-    for target, part in targets.items():
-        for told in found[target]:
+    for part in parts:
+        for told in found[part.target.removesuffix(":")]:
             remedy = f"Update it, or tell its author; {part.version} is installed. Or: pip uninstall {part.package}"
             yield Fault(part.package, f"importing {told}.", remedy)

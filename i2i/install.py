@@ -26,7 +26,8 @@ def install(arguments: Sequence[str], *, quiet_stdout: bool = False) -> list[Plu
             f"Or, with uv: uv pip install --python {sys.executable} {' '.join(arguments)}"
         )
     before = {(part.kind, part.name, part.package) for part in plugins.scan().parts()}
-    command = [sys.executable, "-m", "pip", "install", *arguments]
+    # Without the folder in which the user is (-P): a file pip.py there would be run in the place of pip.
+    command = [sys.executable, "-P", "-m", "pip", "install", *arguments]
     code = subprocess.run(command, stdout=STDERR if quiet_stdout else None).returncode
     if code:
         raise PluginError(f"pip could not install it (its exit code is {code}); what it said stands above.")

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -101,8 +102,12 @@ def distributions(folder: str) -> dict[str, list[str]]:
 
 def _name_and_version(metadata: str) -> tuple[str, str]:
     distribution = entrypoints.Distribution.from_name_version(metadata.rpartition(".")[0])
-    name = str(distribution.name).replace("_", "-").replace(".", "-").casefold()
-    return name, str(distribution.version or "?")
+    return normalised(str(distribution.name)), str(distribution.version or "?")
+
+
+def normalised(package: str) -> str:
+    """Return a package's name as indices compare it: `Acme.Tools` and `acme_tools` are `acme-tools` (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", package).casefold()
 
 
 def registrations(folder: str, name: str) -> bytes | None:

@@ -35,8 +35,8 @@ def _import(target: str, said: BinaryIO) -> list[str]:
     drawn, threads, start = _drawn(), set(threading.enumerate()), _position(said)
     try:
         imported = importlib.import_module(module)
-        if attribute:
-            operator.attrgetter(attribute)(imported)
+        if attribute and not callable(operator.attrgetter(attribute)(imported)):
+            return [f"{target} gives something that cannot be called"]
     except BaseException as error:  # SystemExit too
         return [f"{target} in a fresh process fails: {type(error).__name__}: {error}"]
     new = sorted(thread.name for thread in set(threading.enumerate()) - threads)

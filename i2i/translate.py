@@ -279,6 +279,7 @@ class Backwards(nn.Module):
 
     def __init__(self, method: nn.Module) -> None:
         super().__init__()
+        self.training = False  # and what is in it stays in the mode that it has
         self.method = method
         self.multiple = multiple_of(method)
 
@@ -319,7 +320,7 @@ def load(
     if reverse:
         if not (hasattr(task, "reverse") and hasattr(method, "back")):
             raise UsageError(f"{folder}: this model learnt one direction only; leave --reverse out.")
-        task, method = task.reverse(), Backwards(method).eval()
+        task, method = task.reverse(), Backwards(method)
     return Translator(task, method.to(where), where, pick_precision(precision, where), folder)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 import socket
+import threading
 import time
 import urllib.error
 from functools import partial
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -403,3 +405,27 @@ def test_a_run_is_resumed_and_its_model_rebuilt_when_the_weights_are_gone(pretra
     x = torch.rand(1, 3, 64, 64)
     assert all(torch.equal(value, weights[key]) for key, value in method.g.state_dict().items())
     assert method.translate(task.encode({"a": x})).isfinite().all()
+
+
+def test_a_download_that_broke_off_is_not_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from safetensors.torch import save
+
+    monkeypatch.undo()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    whole = save({"x": torch.zeros(1000)})
+
+    class Broken(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(whole)))
+            self.end_headers()
+            self.wfile.write(whole[: len(whole) // 2])
+
+        def log_message(self, format: str, *arguments: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Broken) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(DataError, match="cannot be downloaded"):
+            fetched("x", f"http://127.0.0.1:{server.server_port}/model.safetensors")
+        server.shutdown()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -253,3 +253,15 @@ def test_a_check_leaves_random_generators_as_they_were() -> None:
         if case.check.__name__ == "source_is_stable":
             case()
     assert draw() == before
+
+
+def test_a_part_that_ends_the_process_fails_its_check() -> None:
+    class Exits:
+        """A loss that is not there."""
+
+        def __init__(self) -> None:
+            raise SystemExit(0)
+
+    (case,) = [case for case in cases({"losses": [Exits]}) if case.check.__name__ == "can_be_made"]
+    with pytest.raises(AssertionError, match="SystemExit"):
+        case()

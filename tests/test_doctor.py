@@ -188,3 +188,43 @@ def test_a_part_that_takes_for_ever_is_given_up(site: Path, monkeypatch: pytest.
     monkeypatch.setattr(quiet, "PATIENCE", 0.1)
     (fault,) = doctor.examine(["slow"])
     assert "acme_slow:Loss takes more than 0.1 s" in fault.problem
+
+
+def test_what_cannot_be_called_and_what_two_packages_break_alike_are_named(site: Path, run: Run) -> None:
+    add(site, "acme", "[i2i.losses]\nnumber = acme_number:Loss\n", acme_number="Loss = 3\n")
+    add(site, "bolt", PART.format("y", "acme_gone"), acme_gone="")
+    add(site, "Cog.Works", PART.format("z", "acme_gone"))
+    code, out, _ = run("plugins", "doctor", "acme", "bolt", "cog_works", "--json")
+    assert code == 4
+    told = {(problem["package"], "cannot be called" in problem["problem"]) for problem in json.loads(out)["problems"]}
+    assert told == {("acme", True), ("bolt", False), ("cog-works", False)}
+
+
+def test_a_project_file_of_another_shape_breaks_nothing(site: Path, tmp_path: Path) -> None:
+    info = add(site, "acme", PART.format("x", "sound_part"))
+    project = tmp_path / "acme"
+    project.mkdir()
+    (info / "direct_url.json").write_text(json.dumps({"url": project.as_uri(), "dir_info": {"editable": True}}))
+    for text in ("project = 3", '[project.entry-points]\n"i2i.losses" = "x:Y"', "[project]\nentry-points = 3"):
+        (project / "pyproject.toml").write_text(text)
+        assert told("acme") == ""
+
+
+def test_what_building_an_editable_package_left_is_no_second_one(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = add(site, "acme", PART.format("x", "sound_part"))
+    source = tmp_path / "acme" / "src"
+    (source / "acme.egg-info").mkdir(parents=True)
+    (source / "acme.egg-info" / "entry_points.txt").write_text(PART.format("x", "sound_part"))
+    monkeypatch.setattr(sys, "path", [*sys.path, str(source)])
+    assert "is hidden by" in told("acme")
+    place = {"url": source.parent.as_uri(), "dir_info": {"editable": True}}
+    (info / "direct_url.json").write_text(json.dumps(place))
+    assert told("acme") == ""
+
+
+def test_a_group_in_the_singular_is_told(site: Path) -> None:
+    add(site, "acme", "[i2i.loss]\nx = sound_part:Loss\n[i2i.encoders]\ny = sound_part:Loss\n")
+    assert "'x' in the group i2i.loss, where no recipe finds it. Write i2i.losses" in told("acme")
+    assert "encoders" not in told("acme")

@@ -254,8 +254,8 @@ def test_dropout_is_in_the_first_three_blocks_and_never_in_the_last():
             rates = [getattr(block.dropout, "p", 0.0) for block in UNet(3, 3, depth=depth, dropout=0.5).decoder]
         assert rates == [0.5] * dropped + [0.0] * (depth - dropped)
     with torch.device("meta"):
-        net = UNet(3, 3, dropout=0.5, dropout_blocks=(2, 8))
-    assert [getattr(block.dropout, "p", 0.0) for block in net.decoder] == [0.0, 0.5] + [0.0] * 6
+        net = UNet(3, 3, dropout=0.5, dropout_blocks=(2, 7))
+    assert [getattr(block.dropout, "p", 0.0) for block in net.decoder] == [0.0, 0.5] + [0.0] * 4 + [0.5, 0.0]
 
 
 @pytest.mark.parametrize("name", GENERATORS)
@@ -378,3 +378,9 @@ def test_an_exported_generator_takes_other_sizes(name):
     exported = torch.export.export(net, (torch.randn(1, 3, 32, 48),), dynamic_shapes=({2: free, 3: free},)).module()
     x = torch.randn(1, 3, 64, 40)
     torch.testing.assert_close(exported(x), net(x))
+
+
+def test_dropout_in_blocks_that_are_not_there_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"names block 8, but a depth of 4 has the blocks 1 \.\.\. 3"):
+        UNet(3, 3, depth=4, width=2, dropout_blocks=(2, 8))
+    assert UNet(3, 3, depth=2, width=2).multiple == 4  # the default may name more than there are

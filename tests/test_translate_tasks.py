@@ -11,6 +11,7 @@ from PIL import Image
 from rich.console import Console
 from torch import Tensor, nn
 
+import i2i
 from i2i import images, recipe, train
 from i2i.contracts import ImageSpec
 from i2i.display import TrainDisplay
@@ -363,5 +364,8 @@ def test_a_model_of_both_directions_translates_back(
     assert "one direction only" in err
     monkeypatch.setattr(Pix2Pix, "back", lambda self, x: -x, raising=False)
     monkeypatch.setattr(Paired, "reverse", lambda self: self, raising=False)
+    monkeypatch.setattr(Pix2Pix, "stochastic", False, raising=False)
+    both = i2i.load(model, device="cpu", stochastic=True, reverse=True)
+    assert both.method.method.stochastic  # type: ignore[union-attr]
     translate(run, model, tmp_path, "--reverse")
     assert np.abs(images.read(tmp_path / "out" / "1.png").pixels.astype(int) + noise() - 255).max() <= 1

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.contracts import Count, Probability
+from i2i.errors import UsageError
 from i2i.nn import Norm, Upsampling, doubling, initialise, normalisation
 
 
@@ -38,6 +39,11 @@ class UNet(nn.Module):
         upsampling: Upsampling = "transposed",
     ) -> None:
         super().__init__()
+        if dropout_blocks != (1, 2, 3) and (none := [block for block in dropout_blocks if block >= depth]):
+            raise UsageError(
+                f"unet: dropout_blocks names block {none[0]}, but a depth of {depth} has the blocks 1 ... {depth - 1} "
+                "to drop values in: leave it out, or raise 'depth'"
+            )
         self.multiple = 2**depth
         self.skips = skips
         widths = [min(width * 2**level, max_width) for level in range(depth)]

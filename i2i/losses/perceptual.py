@@ -23,7 +23,8 @@ class Perceptual(nn.Module):
     backbone: a timm model; of "vgg16" map 0 is relu1_2, then relu2_2, relu3_3, relu4_3, relu5_3 and the last pooling.
     weights: a file; "random", for trials; by default the model's own, downloaded at the first use. layers: which maps,
     counted from 0; all by default. layer_weights: one number a map; 1 each by default. distance: "l1" takes absolute
-    differences, as later work does (pix2pixHD, Wang et al. 2018).
+    differences, as later work does (pix2pixHD, Wang et al. 2018). The frozen weights are part of every training state
+    (80 MB of "vgg19"), so that a resumed run asks nobody for them.
     """
 
     def __init__(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import os
 import re
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +75,8 @@ def write(name: str, kind: str, into: Path) -> Package:
             unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    steps = [f"i2i plugins install -e {folder}", f"pytest {folder}", f"i2i train {folder / 'recipes' / name}.toml"]
+    there, recipe = shlex.quote(str(folder)), shlex.quote(str(folder / "recipes" / f"{name}.toml"))
+    steps = [f"i2i plugins install -e {there}", f"pytest {there}", f"i2i train {recipe}"]
     return Package(name, word, package, folder, [folder / path for path in files], steps)
 
 
@@ -92,7 +95,7 @@ def _name(name: str, group: str) -> str:
             f"{name!r} cannot be a part's name: it begins with a small letter, goes on with small letters, digits and "
             f"single _, and has at most {LONGEST} characters, as in soft_edges."
         )
-    if _title(made) in _imported(group) or keyword.iskeyword(_title(made)):
+    if _title(made) in {*_imported(group), *vars(builtins)} or keyword.iskeyword(_title(made)):
         raise UsageError(
             f"{name!r} would make a class {_title(made)}, which means something else. {_other(made, group)}"
         )

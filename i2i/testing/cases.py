@@ -75,7 +75,7 @@ class Case:
                 raise AssertionError(str(error)) from error
             except AssertionError:
                 raise
-            except Exception as error:  # whatever a stranger's part may raise
+            except (Exception, SystemExit) as error:  # whatever a stranger's part may raise
                 raise AssertionError(" ".join(f"{name_of(self.part)} fails: {told(error)}".split())) from error
 
 
@@ -133,7 +133,7 @@ class _Broken:
 
 
 def _registered(package: str) -> list[tuple[str, str, Part | PluginError]]:
-    wanted = package.replace("_", "-").casefold()
+    wanted = plugins.normalised(package)
     claims = plugins.scan().parts()
     packages = sorted({claim.package for claim in claims})
     if wanted not in packages:

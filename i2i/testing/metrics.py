@@ -12,7 +12,7 @@ from torch import Tensor
 from i2i.build import Part
 from i2i.contracts import Images
 from i2i.errors import I2IError
-from i2i.testing.supply import Check
+from i2i.testing.supply import Check, base
 
 SIDES = (32, 40)
 COUNT = 4
@@ -65,9 +65,12 @@ def _scalars(metric: Any) -> dict[str, Tensor]:
 
 def metric_declares_itself(part: Part) -> None:
     """higher_is_better and what else it declares are of their types."""
-    metric = part()
+    metric, made_by = part(), base(part)
     assert isinstance(metric.higher_is_better, bool), "'higher_is_better' is true or false"
     assert isinstance(getattr(metric, "paired", True), bool), "'paired' is true or false"
+    for name in ("paired", "beside"):
+        of_class, of_metric = (getattr(one, name, None) for one in (made_by, metric))
+        assert of_class == of_metric, f"{name!r} is asked of the class, before one is made: declare it there"
     assert isinstance(getattr(metric, "variant", ""), str), "'variant' is text"
     beside = getattr(metric, "beside", ("input",))
     known = isinstance(beside, tuple) and set(beside) <= {"input", "truth"}

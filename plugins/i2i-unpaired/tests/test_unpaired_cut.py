@@ -67,6 +67,8 @@ def test_patch_nce_is_exact_under_autocast() -> None:
 def test_the_default_layers_are_those_of_the_paper() -> None:
     assert default_layers(ResNet(3, 3, width=2)) == [PICTURE, "model.4", "model.7", "model.10", "model.14"]
     assert default_layers(ResNet(3, 3, width=2, blocks=1)) == [PICTURE, "model.4", "model.7", "model.10"]
+    own = ResNet(3, 3, width=2, downsampling="blurred", upsampling="bilinear")  # layers 0, 4, 8, 12, 16 of its authors
+    assert default_layers(own) == [PICTURE, "model.4", "model.8", "model.12", "model.16"]
     unet = UNet(3, 3, depth=3, width=2)
     assert default_layers(unet) == [PICTURE, "encoder.0", "encoder.1", "encoder.2"]
     with pytest.raises(UsageError, match=r"layers of Sequential.*'input' for the picture.*sub-modules: 0, 1"):

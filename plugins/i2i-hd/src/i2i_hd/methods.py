@@ -111,8 +111,8 @@ class SPADE(nn.Module):
 
     With a task that gives a `style`, such as `styled_labels`, there is an encoder which makes a code of it, a player
     together with the generator; divergence_weight is that of the code's divergence from N(0, 1), a sum over its numbers
-    (section 3). A translation has the mean of the style's codes, or the code 0 where there is none; a stochastic one
-    draws.
+    and a mean over the batch (section 3; the authors' code sums over the batch too). A translation has the mean of the
+    style's codes, or the code 0 where there is none; a stochastic one draws.
     """
 
     def __init__(
@@ -137,11 +137,20 @@ class SPADE(nn.Module):
         self.labels = task.in_channels - self.style
         if self.style:
             made = encoder(self.style)
-            inner = generator(self.labels, task.out_channels, latent=made.latent)  # type: ignore[call-arg]
+            try:
+                inner = generator(self.labels, task.out_channels, latent=made.latent)  # type: ignore[call-arg]
+            except TypeError as error:
+                raise UsageError(
+                    f"spade: a style needs a generator that takes 'latent', such as 'spade' ({error})"
+                ) from error
             self.g: nn.Module = Styled(inner, made, self.style)
             self.stochastic = False
         else:
             self.g = generator(self.labels, task.out_channels)
+            if getattr(self.g, "latent", 0):
+                raise UsageError(
+                    "spade: 'latent' is for a task that gives a style, such as 'styled_labels': leave it out"
+                )
         self.d = discriminator(self.labels + task.out_channels)
 
     def step(self, batch: Batch) -> Iterator[tuple[str, dict[str, Tensor]]]:

@@ -40,6 +40,9 @@ class VAEEncoder(nn.Module):
         self.mean = nn.Linear(16 * widths[-1], latent)
         self.log_variance = nn.Linear(16 * widths[-1], latent)
         initialise(self)
+        for layer in (self.mean, self.log_variance):  # near zero, as by the authors: codes begin near the prior
+            nn.init.xavier_normal_(layer.weight, 0.02)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return (mean, log variance) of the code of x."""

@@ -15,10 +15,16 @@ def told_apart(
 ) -> dict[str, Tensor]:
     """Return the terms of one discriminator's turn: its objective, halved to slow it down, and a penalty if it has one.
 
-    real, fake: N × C × H × W in network space, of the same size where the objective has a penalty.
+    real, fake: N × C × H × W in network space; DataError where the objective has a penalty and their sizes differ.
     """
     terms = {"adversarial": adversarial.discriminator(judge(real), judge(fake)) / 2}
     if penalty := getattr(adversarial, "penalty", None):
+        if real.shape != fake.shape:
+            sizes = " and ".join(f"{x.shape[3]}x{x.shape[2]}" for x in (real, fake))
+            raise DataError(
+                f"the penalty of {type(adversarial).__name__} mixes real pictures and translations, which are {sizes}: "
+                "bring both sets to one size with [[source.prepare]], or take another 'adversarial'."
+            )
         terms["penalty"] = penalty(judge, real, fake)
     return terms
 

@@ -69,8 +69,11 @@ def default_layers(generator: nn.Module) -> list[str]:
     the last of fewer. unet: the picture and the first four halvings.
     """
     if isinstance(generator, ResNet):
-        blocks = [name for name, module in generator.named_modules() if hasattr(module, "conv_block")]
-        return list(dict.fromkeys([PICTURE, "model.4", "model.7", blocks[0], blocks[:5][-1]]))
+        layers = list(generator.model.named_children())
+        blocks = [place for place, module in layers if hasattr(module, "conv_block")]
+        first = [place for place, module in layers[: int(blocks[0])] if isinstance(module, nn.Conv2d)]
+        places = dict.fromkeys([*first[-2:], blocks[0], blocks[:5][-1]])
+        return [PICTURE, *(f"model.{place}" for place in places)]
     if isinstance(generator, UNet):
         return [PICTURE, *(f"encoder.{level}" for level in range(min(4, len(generator.encoder))))]
     names = ", ".join(name for name, _ in generator.named_children())
