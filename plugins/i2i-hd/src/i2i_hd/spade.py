@@ -27,7 +27,8 @@ class SPADEGenerator(nn.Module):
     doublings: how often the maps are doubled on their way; both sides of x must divide by 2 ** doublings. The paper's 5
     are for 256 × 256, its 6 for 512 × 256.
 
-    norm: "batch" is the paper's, and lets a style's colours through, which are means that "instance" takes away.
+    norm: "batch" is the paper's, for batches of several, and what styles need: their colours are means, which
+    "instance" takes away.
     latent: how long a style code z is, from which, in the place of the label map, the coarsest maps are then made; the
     method `spade` sets it where a task gives a style.
     """
