@@ -68,16 +68,20 @@ def build(kind: str, value: object, path: Path, problems: list[Problem], default
         return None
     table = {key: item for key, item in value.items() if key != "name"}
     before = len(problems)
-    arguments = check(part, table, path, problems, supplied=supplied_to(kind))
     made = part if default is None or "name" in value else default
+    arguments = check(made, table, path, problems, supplied=supplied_to(kind))
     return functools.partial(made, **arguments) if len(problems) == before else None
 
 
 def check(
     part: Part, table: Mapping[str, Any], path: Path, problems: list[Problem], supplied: int = 0
 ) -> dict[str, Any]:
-    """Check a table against a callable's parameters, the first `supplied` positional ones left out."""
-    parameters = choices(part, supplied)
+    """Check a table against a callable's parameters, the first `supplied` positional ones left out.
+
+    What a partial has filled in is a default: the table may say otherwise, and need not say it.
+    """
+    base, filled = (part.func, part.keywords) if isinstance(part, functools.partial) else (part, {})
+    parameters = choices(base, supplied)
     arguments = {}
     for key, value in table.items():
         if key not in parameters:
@@ -86,13 +90,13 @@ def check(
             problems.append(Problem((*path, key), message))
             continue
         parameter = parameters[key]
-        default = None if parameter.default is parameter.empty else parameter.default
+        default = filled.get(key, None if parameter.default is parameter.empty else parameter.default)
         before = len(problems)
         checked = _check_value(parameter.annotation, value, (*path, key), problems, default)
         if len(problems) == before:
             arguments[key] = checked
     for key, parameter in parameters.items():
-        if parameter.default is parameter.empty and key not in table:
+        if parameter.default is parameter.empty and key not in table and key not in filled:
             problems.append(Problem(path, f"{key!r} is required and missing."))
     return arguments
 
@@ -101,7 +105,7 @@ def choices(part: Part, supplied: int) -> dict[str, inspect.Parameter]:
     """Return the parameters that a user may set, their annotations resolved; PluginError when they cannot be read."""
     try:
         parameters = list(inspect.signature(part).parameters.values())
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, NameError) as error:  # NameError: an annotation, from Python 3.14 on
         raise PluginError(f"{part!r}: its signature cannot be read: {error}") from error
     named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     chosen = [p for p in parameters[supplied:] if p.kind in named]

@@ -135,6 +135,10 @@ class Run:
         """Whether the run has come to its end."""
         return (self.path / "result.json").is_file()
 
+    def result(self) -> dict[str, Any]:
+        """Return what a finished run wrote: its measures, its length, its time."""
+        return dict(read_json(self.path / "result.json"))
+
     def start(self, recipe: bytes, resolved: Mapping[str, Any]) -> None:
         """Write the recipe and what it means, before the first step."""
         write_json(self.path / "resolved.json", resolved)

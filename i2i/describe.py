@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import json
@@ -18,6 +19,7 @@ import annotated_types as bounds
 from i2i import build, plugins
 from i2i.build import Part
 from i2i.contracts import SUPPLIED
+from i2i.errors import PluginError
 from i2i.plugins import Plugin
 
 WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path", Any: "anything"}
@@ -57,6 +59,8 @@ class Description:
 def describe(plugin: Plugin) -> Description:
     """Import a part and describe it; PluginError when it cannot be imported, or its signature cannot be read."""
     part = plugins.load(plugin.kind, plugin.name)
+    if plugin.kind not in SUPPLIED:
+        _learn(plugin.kind)
     file, line = _place(part)
     doc = inspect.cleandoc(part.__doc__ or "")
     parameters = [_parameter(p) for p in build.choices(part, build.supplied_to(plugin.kind)).values()]
@@ -73,6 +77,15 @@ def describe(plugin: Plugin) -> Description:
         parameters=parameters,
         doc=doc,
     )
+
+
+def _learn(kind: str) -> None:
+    """Import what may hold the slot of a package's own kind, which says what the run supplies."""
+    packages = {claim.package for claim in plugins.scan().parts() if claim.kind == kind}
+    for claim in plugins.scan().parts():
+        if claim.package in packages and kind not in SUPPLIED:
+            with contextlib.suppress(PluginError):  # another part's fault
+                plugins.load(claim.kind, claim.name)
 
 
 def _place(part: Part) -> tuple[str | None, int | None]:

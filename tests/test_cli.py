@@ -286,6 +286,15 @@ def test_check_says_what_will_be_built(run: Cli, tiny: Path, tmp_path: Path) -> 
     assert summary["memory"] > 16 * sum(summary["parameters"].values())
 
 
+def test_train_prints_json_alone_when_asked(run: Cli, tiny: Path, tmp_path: Path) -> None:
+    code, out, err = run("train", tiny, "--json", "--runs", tmp_path / "runs", "--device", "cpu")
+    assert code == 0, err
+    told = json.loads(out)
+    result = json.loads((Path(told.pop("run")) / "result.json").read_text())
+    assert told == result
+    assert result["metrics"]["l1"]
+
+
 def test_evaluate_repeats_what_training_measured(run: Cli, trained: Path) -> None:
     code, out, _ = run("evaluate", trained, "--json", "--device", "cpu")
     assert code == 0

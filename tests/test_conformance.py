@@ -186,6 +186,10 @@ def test_an_installed_package_is_found_by_its_name() -> None:
             "settings: generators.UNet.dept: no such parameter. Did you mean 'depth'?",
         ),
         (
+            lambda: cases({"methods": [Pix2Pix]}, settings={"methods.Pix2Pix": {"generater": UNet}}),
+            "settings: methods.Pix2Pix.generater: no such parameter. Did you mean 'generator'?",
+        ),
+        (
             lambda: cases({"methods": [Pix2Pix]}, settings={"methods.Pix2Pix": {"generator": {"name": "unett"}}}),
             "settings: methods.Pix2Pix.generator.name: unknown generator 'unett'. Did you mean 'unet'?",
         ),

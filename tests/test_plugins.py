@@ -41,7 +41,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 def test_own_parts_are_found() -> None:
     assert plugins.find("generators", "unet").package == "i2i"
     assert plugins.find("losses", "l1").target == "torch.nn:L1Loss"
-    assert not plugins.scan().problems
+    assert "i2i" not in {fault.package for fault in plugins.scan().problems}
 
 
 def test_a_strangers_part_is_found_and_loaded_late(install: Install) -> None:
@@ -364,6 +364,23 @@ def test_a_part_is_shown_in_words(run: Run, install: Install, tmp_path: Path) ->
     assert "paper: Nobody and Other 1999, section 4" in out
     assert "depth      whole number, at least 1 (default 4)" in out
     assert "needed     text (must be set)" in out
+
+
+def test_a_part_of_a_packages_own_kind_is_shown(run: Run, install: Install) -> None:
+    code = """
+from collections.abc import Callable
+from typing import Annotated, Any
+from i2i.contracts import Slot
+MakeDigger = Annotated[Callable[[int], Any], Slot("diggers", ("in_channels",))]
+"""
+    install("acme", "[i2i.losses]\nmine = acme_mine:Mine\n[i2i.diggers]\nspade_ = acme_digger:Digger\n")
+    install("acme-mine", "", acme_mine=f"{code}class Mine: pass\n", acme_digger=DIGGER)
+    shown = json.loads(run("plugins", "show", "diggers/spade_", "--json")[1])
+    assert shown["supplied"] == ["in_channels"]
+    assert [parameter["name"] for parameter in shown["parameters"]] == ["width"]
+
+
+DIGGER = "class Digger:\n    def __init__(self, in_channels: int, *, width: int = 4) -> None: ...\n"
 
 
 @pytest.mark.parametrize("part", ["unet", "pix2pix", "metrics/fid", "tasks/paired", "sources/pairs", "loss/mse", "csv"])

@@ -185,6 +185,16 @@ def test_a_table_without_a_name_goes_on_from_the_default() -> None:
     assert build.describe("discriminators", theirs) == {"name": "patch", "field": 70, "width": 4, "norm": "instance"}
 
 
+def test_what_a_default_has_filled_in_is_not_missing() -> None:
+    def judge(in_channels: int, *, field: int, width: int = 8) -> None: ...
+
+    found: list[build.Problem] = []
+    assert build.check(partial(judge, field=16), {"width": 4}, (), found, supplied=1) == {"width": 4}
+    assert not found
+    build.check(judge, {"width": 4}, (), found, supplied=1)
+    assert [problem.message for problem in found] == ["'field' is required and missing."]
+
+
 def test_what_ends_first_is_the_length(tiny: Path) -> None:
     from i2i.train import length
 

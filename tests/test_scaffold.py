@@ -197,6 +197,7 @@ class Good:
     def __init__(self, *, weight: float = 1.0) -> None:
         self.weight = weight
     def __call__(self, fake, real):
+        print("a part that talks")
         return self.weight * (fake - real).abs().mean()
 '''
     (tmp_path / "acme_check.py").write_text(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 from i2i.cli import recipes, runs
@@ -13,6 +14,9 @@ __all__ = ["main", "recipes", "runs"]
 
 def main() -> None:
     """Run the command line; an expected error is one clear text and its exit code, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a code page without lambda is no reason to stop
+            stream.reconfigure(errors="replace")
     try:
         app(prog_name="i2i")
     except I2IError as error:

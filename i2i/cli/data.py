@@ -35,9 +35,12 @@ def data_get(
     name: Annotated[str, typer.Argument(help="A name of `i2i data list`.")],
     into: Annotated[Path, typer.Option(help="The folder that holds the data sets.")] = Path("data"),
     yes: Annotated[bool, typer.Option("--yes", help="Agree to the terms without being asked.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fetch a public data set: resumed, verified and unpacked; its size and terms are shown before."""
     from i2i import datasets
 
-    with datasets.Display(terminal()) as display:
-        datasets.get(name, into, yes=yes, display=display)
+    with datasets.Display(terminal(stderr=as_json)) as display:
+        folder = datasets.get(name, into, yes=yes, display=display)
+    if as_json:
+        print_json({"name": name, "folder": folder, "settings": datasets.find(name).settings(into)})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -99,8 +101,10 @@ def check(
     from i2i import testing
 
     results = []
-    for case in testing.cases(package, settings=_made_with(settings)):
-        reason = _failure(case)
+    tested = testing.cases(package, settings=_made_with(settings))
+    for case in tested:
+        with redirect_stdout(sys.stderr):  # whatever a part prints is none of our output
+            reason = _failure(case)
         results.append({"id": case.id, "kind": case.kind, "name": case.name, "reason": reason})
         if not as_json:
             typer.echo(f"FAILED  {case.id}: {reason}" if reason else f"passed  {case.id}")

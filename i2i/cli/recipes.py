@@ -18,6 +18,7 @@ def train(
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with this run.")] = None,
     runs: Runs = Path("runs"),
     device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Train a recipe, or go on with a run."""
     if recipe is not None and resume is not None:
@@ -35,11 +36,13 @@ def train(
         plan = read(recipe, settings)
     from i2i import train as verb
 
-    with TrainDisplay(terminal()) as display:
+    with TrainDisplay(terminal(stderr=as_json)) as display:
         if plan is not None:
-            verb.start(plan, runs=runs, device=device, display=display)
+            run = verb.start(plan, runs=runs, device=device, display=display)
         elif resume is not None:
-            verb.resume(resume, device=device, display=display)
+            run = verb.resume(resume, device=device, display=display)
+    if as_json:
+        print_json({"run": run.path, **run.result()})
 
 
 @app.command()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import functools
-import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from i2i import build, plugins
@@ -82,13 +80,12 @@ class Case:
 @contextmanager
 def _generators_kept() -> Iterator[None]:
     """Leave Python's, numpy's and torch's random generators as they were."""
-    before = random.getstate(), np.random.get_state()
+    before = plugins.random_states()
     try:
-        with torch.random.fork_rng(devices=[]):
-            yield
+        yield
     finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
+        for _, put_back in before.values():
+            put_back()
 
 
 def cases(package: str | Parts, *, settings: Settings | None = None) -> list[Case]:
@@ -170,7 +167,9 @@ def _filled_in(kind: str, name: str, part: Part, settings: Mapping[str, Any]) ->
     """Return the part with its settings filled in; what the run supplies is kept beside, for the checks to find."""
     supplied = {key: settings[key] for key in SUPPLIED.get(kind, ()) if key in settings}
     chosen = {key: value for key, value in settings.items() if key not in supplied}
-    ready = {key: value for key, value in chosen.items() if callable(value)}  # a constructor, for a slot
+    known = build.choices(base(part), build.supplied_to(kind)) if chosen else {}
+    # A constructor, for a slot, is checked already.
+    ready = {key: value for key, value in chosen.items() if callable(value) and key in known}
     table = {key: value for key, value in chosen.items() if key not in ready}
     problems: list[Problem] = []
     arguments = build.check(base(part), table, (), problems, supplied=build.supplied_to(kind)) if table else {}

@@ -104,8 +104,8 @@ def can_be_made(kind: str, part: Part) -> None:
         if p.default is p.empty and name not in getattr(part, "keywords", {})
     ]
     assert not required, (
-        f"{name_of(part)} cannot be made without {', '.join(map(repr, required))}: give a default, or say it to the "
-        f'checks: settings={{"{kind}.NAME": {{"{required[0]}": ...}}}}'
+        f"{name_of(part)} cannot be made without {', '.join(map(repr, required))}: give a default, or tell the checks: "
+        f'settings={{"{kind}.NAME": {{"{required[0]}": ...}}}}, or --set {kind}.NAME.{required[0]}=...'
     )
     try:
         _make(kind, part)
@@ -132,5 +132,5 @@ def _make(kind: str, part: Part) -> None:
 def _signature(part: Part) -> dict[str, inspect.Parameter]:
     try:
         return dict(inspect.signature(base(part)).parameters)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, NameError) as error:
         raise AssertionError(f"the signature of {name_of(part)} cannot be read: {error}") from error

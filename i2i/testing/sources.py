@@ -7,7 +7,6 @@ import pickle
 import random
 import subprocess
 import sys
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,8 @@ from i2i.build import Part
 from i2i.contracts import Sample, Source
 from i2i.data import Samples
 from i2i.errors import I2IError
-from i2i.testing.supply import Check, asked_for, host_generators
+from i2i.plugins import random_states
+from i2i.testing.supply import Check, asked_for
 
 FRESH = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); source = pickle.load(sys.stdin.buffer); "
@@ -107,8 +107,8 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _drawn() -> tuple[Any, ...]:
-    return *host_generators(), torch.get_rng_state().tolist()
+def _drawn() -> list[object]:
+    return [state for state, _ in random_states().values()]
 
 
 CHECKS: list[Check] = [source_gives_what_is_asked, source_is_stable, source_is_picklable, source_draws_by_seed]

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import functools
-import pickle
-import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -58,11 +55,6 @@ def _accepting(part: Part, chosen: Any, usual: Iterable[Any]) -> tuple[Any, Any]
         except I2IError as error:
             refusals.append(error)
     raise refusals[0]
-
-
-def host_generators() -> tuple[Any, ...]:
-    """Return the states of Python's and numpy's global random generators, to be compared."""
-    return random.getstate(), pickle.dumps(np.random.get_state())
 
 
 RGB = ImageSpec(3)
