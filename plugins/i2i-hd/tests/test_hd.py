@@ -280,16 +280,16 @@ def turns(method: nn.Module, batch: Batch) -> dict[str, dict[str, Tensor]]:
     return {player: dict(terms) for player, terms in method.step(batch)}
 
 
-def test_losses_come_in_when_they_are_asked_for() -> None:
+def test_a_loss_comes_in_when_it_is_asked_for() -> None:
     batch = next(batches(Labels(classes=4)))
     torch.manual_seed(0)
-    terms = turns(HD(Labels(classes=4), reconstruction=(nn.L1Loss, nn.MSELoss), weight=3.0), batch)
+    terms = turns(HD(Labels(classes=4), reconstruction=nn.L1Loss, weight=3.0), batch)
     assert set(terms["g"]) == {"adversarial", "features", "reconstruction"}
     torch.manual_seed(0)
     method = HD(Labels(classes=4))
     assert set(turns(method, batch)["g"]) == {"adversarial", "features"}
     fake = method.translate(batch.a)
-    expected = 3 * ((fake - batch.b).abs().mean() + (fake - batch.b).square().mean())
+    expected = 3 * (fake - batch.b).abs().mean()
     assert terms["g"]["reconstruction"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 

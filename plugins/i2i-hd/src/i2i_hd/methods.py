@@ -25,7 +25,7 @@ class Pix2PixHD(nn.Module):
     """High resolution from labels, by adversaries at three scales, coarse to fine (Wang et al. 2018, section 3).
 
     feature_weight: λ of feature matching, of which the paper has 10; the discriminator needs `features` for it.
-    reconstruction, weight: losses between fake and real, such as a perceptual one, and what their sum is multiplied by;
+    reconstruction, weight: a loss between fake and real, such as `perceptual` (`sum` adds up several), and its weight;
     the paper's 10 stands beside sums over three scales, which are means here: 3.3 corresponds to it. The objective of
     the discriminator is halved, as in the authors' code.
 
@@ -44,7 +44,7 @@ class Pix2PixHD(nn.Module):
         discriminator: MakeDiscriminator = Multiscale,
         adversarial: MakeAdversarial = LSGAN,
         feature_weight: Weight = 10.0,
-        reconstruction: tuple[MakeLoss, ...] = (),
+        reconstruction: MakeLoss | None = None,
         weight: Weight = 10.0,
         coarse_steps: Natural = 0,
         frozen_steps: Natural = 0,
@@ -56,8 +56,8 @@ class Pix2PixHD(nn.Module):
             )
         self.task = task
         self.coarse_steps, self.frozen_steps = coarse_steps, frozen_steps
-        losses = [loss() for loss in reconstruction]
-        self.objective = Objective(adversarial(), features=feature_weight, reconstruction=losses, weight=weight)
+        loss = reconstruction() if reconstruction else None
+        self.objective = Objective(adversarial(), features=feature_weight, reconstruction=loss, weight=weight)
         self.g = generator(task.in_channels, task.out_channels)
         self.d = discriminator(task.in_channels + task.out_channels)
         if coarse_steps:
@@ -105,9 +105,9 @@ class Pix2PixHD(nn.Module):
 class SPADE(nn.Module):
     """Labels to pictures by spatially adaptive normalisation (Park et al. 2019, sections 3 and 4).
 
-    feature_weight: λ of feature matching. reconstruction, weight: losses between fake and real and what their sum is
-    multiplied by, such as the paper's perceptual one, whose weight is 10. The paper's two time scales are two tables:
-    [optimizer.g] lr = 1e-4, [optimizer.d] lr = 4e-4, both with betas = [0.0, 0.9].
+    feature_weight: λ of feature matching. reconstruction, weight: a loss between fake and real (`sum` adds up several)
+    and its weight, 10 for the paper's `perceptual`. The paper's two time scales are two tables: [optimizer.g] lr =
+    1e-4, [optimizer.d] lr = 4e-4, both with betas = [0.0, 0.9].
 
     With a task that gives a `style`, such as `styled_labels`, there is an encoder which makes a code of it, a player
     together with the generator; divergence_weight is that of the code's divergence from N(0, 1), a sum over its numbers
@@ -125,14 +125,14 @@ class SPADE(nn.Module):
         adversarial: MakeAdversarial = Hinge,
         feature_weight: Weight = 10.0,
         divergence_weight: Weight = 0.05,
-        reconstruction: tuple[MakeLoss, ...] = (),
+        reconstruction: MakeLoss | None = None,
         weight: Weight = 10.0,
     ) -> None:
         super().__init__()
         self.task = task
         self.divergence_weight = divergence_weight
-        losses = [loss() for loss in reconstruction]
-        self.objective = Objective(adversarial(), features=feature_weight, reconstruction=losses, weight=weight)
+        loss = reconstruction() if reconstruction else None
+        self.objective = Objective(adversarial(), features=feature_weight, reconstruction=loss, weight=weight)
         self.style = 3 if "style" in task.inputs else 0
         self.labels = task.in_channels - self.style
         if self.style:
