@@ -140,6 +140,17 @@ def test_a_step_is_measured_without_numbers(run: Cli, root: Path, text: str) -> 
     assert "memory of a step:" in out
 
 
+def test_pictures_too_small_for_the_coarse_steps_are_told_before_the_run(run: Cli, root: Path) -> None:
+    path = root / "recipe.toml"
+    path.write_text(HD.format(root=root))
+    judge = ("--set", "method.discriminator={name='patch', field=34, width=2}", "--set", "method.feature_weight=0.0")
+    code, _, err = run("check", path, *judge)
+    assert code == 2
+    assert "these are 16 x 8" in err
+    code, _, err = run("check", path, *judge, "--set", "method.coarse_steps=0", "--set", "method.frozen_steps=0")
+    assert code == 0, err
+
+
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*_scenes.toml")), ids=lambda path: path.stem)
 def test_a_recipe_that_draws_its_own_pictures_begins(path: Path) -> None:
     torch.set_num_threads(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,8 @@ from i2i_hd.pix2pixhd import CoarseToFine
 from i2i_hd.spade import SPADEGenerator
 from i2i_hd.style import MakeEncoder, Styled, VAEEncoder
 
+Phase = Literal["coarse", "frozen", "whole"]
+"""What pix2pixHD trains of its generator: the global one alone, the enhancers around it alone, or all of it."""
 SPADE_DISCRIMINATOR: MakeDiscriminator = partial(Multiscale, scales=2, spectral=True)
 
 
@@ -68,31 +71,35 @@ class Pix2PixHD(nn.Module):
 
     def step(self, batch: Batch) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """Train g, then d on the same pictures; what d sees in the real ones serves both turns."""
-        coarse, frozen = self._phase()
-        if coarse:
+        for phase in self._phases():
+            yield from self._turns(batch, phase)
+        if self.coarse_steps:
+            self.steps.add_(1)
+
+    def _phases(self) -> list[Phase]:
+        """Return the phase that this step is in; in a rehearsal, those whose shapes differ."""
+        if not self.coarse_steps:
+            return ["whole"]
+        if self.steps.is_meta:  # has no value to ask for
+            return ["coarse", "whole"]
+        done = int(self.steps)  # waits for the device, once a step
+        self.g.refined.fill_(done >= self.coarse_steps)
+        if done < self.coarse_steps:
+            return ["coarse"]
+        return ["frozen" if done < self.coarse_steps + self.frozen_steps else "whole"]
+
+    def _turns(self, batch: Batch, phase: Phase) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        if phase == "coarse":
             parts = (batch.a, batch.b, batch.mask)
             batch = Batch(*(None if part is None else self.g.shrunk(part) for part in parts))  # type: ignore[arg-type]
-        if not self.coarse_steps:
-            scores = self.g(batch.a)
+            scores = self.g.coarse(batch.a)
         else:
-            scores = self.g.coarse(batch.a) if coarse else self.g.fine(batch.a, frozen=frozen)
+            scores = self.g.fine(batch.a, frozen=True) if phase == "frozen" else self.g(batch.a)
         fake = batch.composite(self.task.activate(scores))
         judge = partial(self._seen, batch.a)
         of_real = judge(batch.b)
         yield "g", self.objective.for_generator(fake, batch.b, judge(fake), of_real)
         yield "d", self.objective.for_discriminator(judge, fake, batch.b, of_real, share=0.5)
-        if self.coarse_steps:
-            self.steps.add_(1)
-
-    def _phase(self) -> tuple[bool, bool]:
-        """Return whether the global generator is trained alone, and whether it is frozen."""
-        # A meta tensor has no value to ask for, and the last phase is the largest.
-        if not self.coarse_steps or self.steps.is_meta:
-            return False, False
-        done = int(self.steps)  # waits for the device, once a step
-        coarse = done < self.coarse_steps
-        self.g.refined.fill_(not coarse)
-        return coarse, not coarse and done < self.coarse_steps + self.frozen_steps
 
     def _seen(self, a: Tensor, b: Tensor) -> Features:
         return self.objective.seen(self.d, torch.cat([a, b], 1))
