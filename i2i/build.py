@@ -144,6 +144,8 @@ def _check_value(annotation: Any, value: Any, path: Path, problems: list[Problem
     if found is None:
         return _check_plain(annotation, value, path, problems)
     shape, slot = found
+    if value is None and type(None) in typing.get_args(annotation):
+        return None  # TOML has no such value; the description of a slot that was left empty does
     if shape == "one":
         return build(slot.kind, value, path, problems, default)
     if shape == "list" and isinstance(value, list):

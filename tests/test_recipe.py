@@ -4,8 +4,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from i2i import build, recipe
+from i2i.contracts import MakeLoss
 from i2i.discriminators.patch import PatchGAN
 from i2i.errors import UsageError
 
@@ -193,6 +195,20 @@ def test_what_a_default_has_filled_in_is_not_missing() -> None:
     assert not found
     build.check(judge, {"width": 4}, (), found, supplied=1)
     assert [problem.message for problem in found] == ["'field' is required and missing."]
+
+
+def test_a_slot_may_stay_empty() -> None:
+    def optional(*, loss: MakeLoss | None = None) -> None: ...
+    def required(*, loss: MakeLoss = nn.L1Loss) -> None: ...
+
+    found: list[build.Problem] = []
+    (parameter,) = build.choices(optional, 0).values()
+    assert build.describe_value(parameter.annotation, None) is None
+    assert build.check(optional, {"loss": None}, (), found) == {"loss": None}  # as model.json has it
+    assert build.check(optional, {"loss": "l1"}, (), found)["loss"].func is nn.L1Loss
+    assert not found
+    build.check(required, {"loss": None}, (), found)
+    assert "not None" in found[0].message
 
 
 def test_what_ends_first_is_the_length(tiny: Path) -> None:

@@ -22,7 +22,7 @@ from i2i.testing import Case, parametrize
 FILES = Path(tempfile.gettempdir(), f"i2i-hd-{os.getpid()}")
 FINE = {"name": "pix2pixhd", "width": 2, "halvings": 2, "blocks": 1, "enhancer_blocks": 1}
 JUDGE = {"width": 4}
-WIDE = {"name": "spade", "width": 2, "hidden": 4}
+WIDE = {"name": "spade", "width": 2, "hidden": 4, "norm": "batch"}
 
 SETTINGS = {
     "generators.pix2pixhd": {key: value for key, value in FINE.items() if key != "name"},

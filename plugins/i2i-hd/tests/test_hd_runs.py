@@ -1,6 +1,7 @@
 """From files to a finished run and its translations, through the command line."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 import torch
 
 from i2i import cli, images, load, recipe
-from i2i.compose import compose, rehearse
+from i2i.compose import compose
+from i2i.data import fixed
 
 Cli = Callable[..., tuple[int, str, str]]
 RECIPES = Path(__file__).parent.parent / "recipes"
+FILES = sorted(RECIPES.glob("*.toml"))
 HD = """
 metrics = ["l1"]
 task = {{ name = "instances", classes = 4 }}
@@ -140,12 +143,56 @@ def test_a_step_is_measured_without_numbers(run: Cli, root: Path, text: str) -> 
     assert "memory of a step:" in out
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*_scenes.toml")), ids=lambda path: path.stem)
-def test_a_recipe_that_draws_its_own_pictures_begins(path: Path) -> None:
+def test_pictures_too_small_for_the_coarse_steps_are_told_before_the_run(run: Cli, root: Path) -> None:
+    path = root / "recipe.toml"
+    path.write_text(HD.format(root=root))
+    judge = ("--set", "method.discriminator={name='patch', field=34, width=2}", "--set", "method.feature_weight=0.0")
+    code, _, err = run("check", path, *judge)
+    assert code == 2
+    assert "these are 16 x 8" in err
+    code, _, err = run("check", path, *judge, "--set", "method.coarse_steps=0", "--set", "method.frozen_steps=0")
+    assert code == 0, err
+
+
+def put(path: str, kind: type, *channels: int) -> None:
+    images.write(path, np.zeros((16, 32, *channels), kind))
+
+
+@pytest.fixture
+def real_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture of each split where the recipes expect their data sets."""
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "val"):
+        put(f"cityscapes/gtFine/{split}/ulm/ulm_000001_000019_gtFine_labelIds.png", np.uint8)
+        put(f"cityscapes/gtFine/{split}/ulm/ulm_000001_000019_gtFine_instanceIds.png", np.uint16)
+        put(f"cityscapes/leftImg8bit/{split}/ulm/ulm_000001_000019_leftImg8bit.png", np.uint8, 3)
+    for split in ("training", "validation"):
+        put(f"ade20k/annotations/{split}/ADE_00000001.png", np.uint8)
+        put(f"ade20k/images/{split}/ADE_00000001.jpg", np.uint8, 3)
+
+
+@pytest.mark.parametrize("name", [*(path.stem for path in FILES), "spade_ade20k task.name=styled_labels"])
+@pytest.mark.usefixtures("real_data")
+def test_a_recipe_composes_on_its_layout_and_takes_a_step(name: str) -> None:
     torch.set_num_threads(1)
-    rehearse(compose(recipe.read(path, ["train.batch=1", "source.count=2", "validation.count=1"])))
+    name, *chosen = name.split()
+    narrow = ["method.generator.width=1", "method.discriminator.width=2"]
+    if name.startswith("spade"):
+        narrow += ["method.generator.hidden=2", "method.encoder.width=2"]
+    pipeline = compose(recipe.read(RECIPES / f"{name}.toml", [*narrow, *chosen]))
+    assert pipeline.held_out
+    trained, measured = (
+        pipeline.task.batch(fixed(samples, [0], torch.device("cpu")))
+        for samples in (pipeline.samples, pipeline.held_out)
+    )
+    assert trained.b.shape == measured.b.shape
+    turns = {player: sum(terms.values()).isfinite() for player, terms in pipeline.method.step(trained)}
+    assert turns == {"g": True, "d": True}
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
-def test_a_recipe_is_read(path: Path) -> None:
-    assert recipe.read(path).name == path.stem
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_what_a_header_sets_fits(path: Path) -> None:
+    """Only read: a perceptual loss would fetch its weights."""
+    comments = "\n".join(line for line in path.read_text().splitlines() if line.startswith("#"))
+    settings = [quoted or bare.rstrip(".") for quoted, bare in re.findall(r"--set (?:'([^']+)'|(\S+))", comments)]
+    assert recipe.read(path, settings).overrides == tuple(settings)

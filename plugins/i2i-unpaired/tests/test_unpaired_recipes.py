@@ -1,6 +1,7 @@
 """Every recipe composes on pictures of its layout; the one on scenes trains two steps as it is, but for its size."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,8 @@ def test_recipe_composes_on_its_layout(path: Path, tmp_path: Path, monkeypatch: 
     pictures, batch = rehearse(compose(plan))
     assert batch.a.shape == batch.b.shape == (1, 3, 256, 256)
     assert not torch.equal(pictures["a"], pictures["b"])
+    printed = [shlex.split(line)[1] for line in dataset.settings(Path("data"))]  # by `i2i data get`
+    assert set(rehearse(compose(recipe.read(path, [*TINY, *printed])))[0]) == {"a", "b"}
 
 
 def test_the_recipe_on_scenes_trains_and_is_measured_on_pairs(tmp_path: Path) -> None:

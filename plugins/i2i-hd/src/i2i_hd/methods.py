@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,8 @@ from i2i_hd.pix2pixhd import CoarseToFine
 from i2i_hd.spade import SPADEGenerator
 from i2i_hd.style import MakeEncoder, Styled, VAEEncoder
 
+Phase = Literal["coarse", "frozen", "whole"]
+"""What pix2pixHD trains of its generator: the global one alone, the enhancers around it alone, or all of it."""
 SPADE_DISCRIMINATOR: MakeDiscriminator = partial(Multiscale, scales=2, spectral=True)
 
 
@@ -25,7 +28,7 @@ class Pix2PixHD(nn.Module):
     """High resolution from labels, by adversaries at three scales, coarse to fine (Wang et al. 2018, section 3).
 
     feature_weight: λ of feature matching, of which the paper has 10; the discriminator needs `features` for it.
-    reconstruction, weight: losses between fake and real, such as a perceptual one, and what their sum is multiplied by;
+    reconstruction, weight: a loss between fake and real, such as `perceptual` (`sum` adds up several), and its weight;
     the paper's 10 stands beside sums over three scales, which are means here: 3.3 corresponds to it. The objective of
     the discriminator is halved, as in the authors' code.
 
@@ -44,7 +47,7 @@ class Pix2PixHD(nn.Module):
         discriminator: MakeDiscriminator = Multiscale,
         adversarial: MakeAdversarial = LSGAN,
         feature_weight: Weight = 10.0,
-        reconstruction: tuple[MakeLoss, ...] = (),
+        reconstruction: MakeLoss | None = None,
         weight: Weight = 10.0,
         coarse_steps: Natural = 0,
         frozen_steps: Natural = 0,
@@ -56,8 +59,8 @@ class Pix2PixHD(nn.Module):
             )
         self.task = task
         self.coarse_steps, self.frozen_steps = coarse_steps, frozen_steps
-        losses = [loss() for loss in reconstruction]
-        self.objective = Objective(adversarial(), features=feature_weight, reconstruction=losses, weight=weight)
+        loss = reconstruction() if reconstruction else None
+        self.objective = Objective(adversarial(), features=feature_weight, reconstruction=loss, weight=weight)
         self.g = generator(task.in_channels, task.out_channels)
         self.d = discriminator(task.in_channels + task.out_channels)
         if coarse_steps:
@@ -68,31 +71,35 @@ class Pix2PixHD(nn.Module):
 
     def step(self, batch: Batch) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """Train g, then d on the same pictures; what d sees in the real ones serves both turns."""
-        coarse, frozen = self._phase()
-        if coarse:
+        for phase in self._phases():
+            yield from self._turns(batch, phase)
+        if self.coarse_steps:
+            self.steps.add_(1)
+
+    def _phases(self) -> list[Phase]:
+        """Return the phase that this step is in; in a rehearsal, those whose shapes differ."""
+        if not self.coarse_steps:
+            return ["whole"]
+        if self.steps.is_meta:  # has no value to ask for
+            return ["coarse", "whole"]
+        done = int(self.steps)  # waits for the device, once a step
+        self.g.refined.fill_(done >= self.coarse_steps)
+        if done < self.coarse_steps:
+            return ["coarse"]
+        return ["frozen" if done < self.coarse_steps + self.frozen_steps else "whole"]
+
+    def _turns(self, batch: Batch, phase: Phase) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        if phase == "coarse":
             parts = (batch.a, batch.b, batch.mask)
             batch = Batch(*(None if part is None else self.g.shrunk(part) for part in parts))  # type: ignore[arg-type]
-        if not self.coarse_steps:
-            scores = self.g(batch.a)
+            scores = self.g.coarse(batch.a)
         else:
-            scores = self.g.coarse(batch.a) if coarse else self.g.fine(batch.a, frozen=frozen)
+            scores = self.g.fine(batch.a, frozen=True) if phase == "frozen" else self.g(batch.a)
         fake = batch.composite(self.task.activate(scores))
         judge = partial(self._seen, batch.a)
         of_real = judge(batch.b)
         yield "g", self.objective.for_generator(fake, batch.b, judge(fake), of_real)
         yield "d", self.objective.for_discriminator(judge, fake, batch.b, of_real, share=0.5)
-        if self.coarse_steps:
-            self.steps.add_(1)
-
-    def _phase(self) -> tuple[bool, bool]:
-        """Return whether the global generator is trained alone, and whether it is frozen."""
-        # A meta tensor has no value to ask for, and the last phase is the largest.
-        if not self.coarse_steps or self.steps.is_meta:
-            return False, False
-        done = int(self.steps)  # waits for the device, once a step
-        coarse = done < self.coarse_steps
-        self.g.refined.fill_(not coarse)
-        return coarse, not coarse and done < self.coarse_steps + self.frozen_steps
 
     def _seen(self, a: Tensor, b: Tensor) -> Features:
         return self.objective.seen(self.d, torch.cat([a, b], 1))
@@ -105,9 +112,9 @@ class Pix2PixHD(nn.Module):
 class SPADE(nn.Module):
     """Labels to pictures by spatially adaptive normalisation (Park et al. 2019, sections 3 and 4).
 
-    feature_weight: λ of feature matching. reconstruction, weight: losses between fake and real and what their sum is
-    multiplied by, such as the paper's perceptual one, whose weight is 10. The paper's two time scales are two tables:
-    [optimizer.g] lr = 1e-4, [optimizer.d] lr = 4e-4, both with betas = [0.0, 0.9].
+    feature_weight: λ of feature matching. reconstruction, weight: a loss between fake and real (`sum` adds up several)
+    and its weight, 10 for the paper's `perceptual`. The paper's two time scales are two tables: [optimizer.g] lr =
+    1e-4, [optimizer.d] lr = 4e-4, both with betas = [0.0, 0.9].
 
     With a task that gives a `style`, such as `styled_labels`, there is an encoder which makes a code of it, a player
     together with the generator; divergence_weight is that of the code's divergence from N(0, 1), a sum over its numbers
@@ -125,14 +132,14 @@ class SPADE(nn.Module):
         adversarial: MakeAdversarial = Hinge,
         feature_weight: Weight = 10.0,
         divergence_weight: Weight = 0.05,
-        reconstruction: tuple[MakeLoss, ...] = (),
+        reconstruction: MakeLoss | None = None,
         weight: Weight = 10.0,
     ) -> None:
         super().__init__()
         self.task = task
         self.divergence_weight = divergence_weight
-        losses = [loss() for loss in reconstruction]
-        self.objective = Objective(adversarial(), features=feature_weight, reconstruction=losses, weight=weight)
+        loss = reconstruction() if reconstruction else None
+        self.objective = Objective(adversarial(), features=feature_weight, reconstruction=loss, weight=weight)
         self.style = 3 if "style" in task.inputs else 0
         self.labels = task.in_channels - self.style
         if self.style:

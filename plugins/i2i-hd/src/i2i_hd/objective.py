@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -18,17 +18,15 @@ Features = list[list[Tensor]]
 class Objective(nn.Module):
     """The terms of a generator and of its discriminator; no player, as it has nothing to train.
 
-    features: the weight of feature matching. weight: that of the reconstruction losses, fake against real.
+    features: the weight of feature matching. reconstruction, weight: a loss between fake and real, and its weight.
     """
 
     def __init__(
-        self, adversarial: Adversarial, *, features: float, reconstruction: Sequence[Loss], weight: float
+        self, adversarial: Adversarial, *, features: float, reconstruction: Loss | None, weight: float
     ) -> None:
         super().__init__()
-        self.adversarial, self.reconstruction = adversarial, list(reconstruction)
+        self.adversarial, self.reconstruction = adversarial, reconstruction
         self.features, self.weight = features, weight
-        # A list is none of a module's children, and frozen weights in a loss have to go where the pictures are.
-        self.modules_of_losses = nn.ModuleList(loss for loss in reconstruction if isinstance(loss, nn.Module))
 
     def seen(self, discriminator: nn.Module, pictures: Tensor) -> Features:
         """Show pictures to a discriminator; UsageError where its features are to be matched and it has none to tell."""
@@ -47,10 +45,8 @@ class Objective(nn.Module):
         terms = {"adversarial": self.adversarial.generator(logits(of_fake))}
         if self.features:
             terms["features"] = self.features * mismatch(of_fake, of_real)
-        if self.reconstruction:
-            terms["reconstruction"] = (
-                self.weight * torch.stack([loss(fake, real) for loss in self.reconstruction]).sum()
-            )
+        if self.reconstruction is not None:
+            terms["reconstruction"] = self.weight * self.reconstruction(fake, real)
         return terms
 
     def for_discriminator(

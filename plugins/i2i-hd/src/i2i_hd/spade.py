@@ -15,6 +15,8 @@ WIDTHS = (16, 16, 16, 8, 4, 2, 1)
 """The width of what each residual block gives, in units of the last one's."""
 DOUBLED = {4: (3, 4, 5, 6), 5: (1, 3, 4, 5, 6), 6: (1, 2, 3, 4, 5, 6)}
 """Before which blocks the maps are doubled, by the number of doublings."""
+Norm = Literal["instance", "batch"]
+"""Over what a generator takes the statistics of its feature maps: each picture by itself, or the batch."""
 GRID = 8
 """The height and width of what a style code is unfolded to: the first maps of a picture of 256 × 256 (paper)."""
 
@@ -41,7 +43,7 @@ class SPADEGenerator(nn.Module):
         width: Count = 64,
         hidden: Count = 128,
         doublings: Literal[4, 5, 6] = 5,
-        norm: Literal["instance", "batch"] = "instance",
+        norm: Norm = "instance",
         latent: Natural = 0,
     ) -> None:
         super().__init__()
@@ -79,12 +81,10 @@ class SPADEGenerator(nn.Module):
 class SPADEBlock(nn.Module):
     """A residual block whose normalisations see the label map, N × before × H × W to N × after × H × W (Figure 4)."""
 
-    def __init__(self, before: int, after: int, labels: int, hidden: int, norm: str) -> None:
+    def __init__(self, before: int, after: int, labels: int, hidden: int, norm: Norm) -> None:
         super().__init__()
         middle = min(before, after)
-        self.norms = nn.ModuleList(
-            [AdaptiveNorm(before, labels, hidden, norm), AdaptiveNorm(middle, labels, hidden, norm)]
-        )
+        self.norms = nn.ModuleList(AdaptiveNorm(width, labels, hidden, norm) for width in (before, middle))
         self.convs = nn.ModuleList(
             [
                 spectral_norm(nn.Conv2d(before, middle, 3, padding=1)),
@@ -109,22 +109,23 @@ class AdaptiveNorm(nn.Module):
     """Normalise each channel, then scale and shift each pixel by what the label map says there (Park et al. 2019).
 
     Section 3, equations 1 to 3. The statistics are those of each picture by itself, or with norm = "batch" those of the
-    batch while training and their running mean when translating: no translation depends on its neighbours.
+    batch while training and their running means when translating, as by the authors: a picture's own would take a
+    style's colours away. Either way no translation depends on its neighbours.
     """
 
-    def __init__(self, channels: int, labels: int, hidden: int, norm: str = "instance") -> None:
+    def __init__(self, channels: int, labels: int, hidden: int, norm: Norm = "instance") -> None:
         super().__init__()
-        self.batch = nn.BatchNorm2d(channels, affine=False) if norm == "batch" else None
+        self.over_batch = norm == "batch"
+        self.plain = nn.BatchNorm2d(channels, affine=False) if self.over_batch else nn.InstanceNorm2d(channels)
         self.shared = _conv(labels, hidden)
         self.scale = _conv(hidden, channels)
         self.shift = _conv(hidden, channels)
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         """Map x, N × channels × H × W, and the label map, N × labels × H × W, to N × channels × H × W."""
-        if x.shape[-2] * x.shape[-1] == 1:  # one value has no statistics
-            plain = x
-        else:
-            plain = self.batch(x) if self.batch else F.instance_norm(x)
+        values = x.shape[-2] * x.shape[-1] * (len(x) if self.over_batch else 1)
+        known = self.over_batch and not self.training
+        plain = self.plain(x) if known or values > 1 else x  # one value has no statistics
         read = F.relu(self.shared(labels))
         y: Tensor = plain * (1 + self.scale(read)) + self.shift(read)
         return y

@@ -22,7 +22,7 @@ class VAEEncoder(nn.Module):
 
     x: N × in_channels × H × W, brought to 2 ** (halvings + 2) pixels a side, 256 with the paper's 6: a mean and a log
     variance, N × latent each. width: the feature maps of the first layer, doubled up to eight times. norm: "instance"
-    is the paper's; "none" tells more of mean colours, which go with the means of the maps.
+    is the paper's; "none" keeps mean colours for a generator that is to normalise each picture by itself.
     """
 
     def __init__(
