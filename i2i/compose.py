@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,10 @@ from i2i import build, images
 from i2i.augment import DeviceAugment, HostPrepare
 from i2i.backbones import blank
 from i2i.build import Part, Problem
-from i2i.contracts import Batch, Images, Task
+from i2i.contracts import Batch, Images, Method, Metric, Source, Task, Tracker, lacking
 from i2i.data import Samples, fixed
-from i2i.engine import GENERATOR, autocast, players
-from i2i.errors import DataError, I2IError, PluginError, UnsafeFileError, UsageError, nearest
+from i2i.engine import GENERATOR, autocast, players, turns
+from i2i.errors import DataError, I2IError, PluginError, UnsafeFileError, UsageError, nearest, told
 from i2i.recipe import Data, Recipe
 
 
@@ -35,14 +35,18 @@ class Pipeline:
 
 def compose(recipe: Recipe) -> Pipeline:
     """Build what a recipe names, data first: a missing folder is known before a network is made."""
-    task: Task = make(recipe.task)
+    task: Task = make(recipe.task, contract=Task)
     _check_names(recipe, task)
     samples = make_samples(recipe.source, task)
     held_out = make_samples(recipe.validation, task) if recipe.validation else None
     check_pairs(recipe, task, samples, held_out)
     augment = DeviceAugment(recipe.augment, task.images)
     torch.manual_seed(recipe.train.seed)
-    method: nn.Module = make(recipe.method, task)
+    method: nn.Module = make(recipe.method, task, contract=Method)
+    if not isinstance(getattr(method, GENERATOR, None), nn.Module):
+        raise PluginError(
+            f"method {name_of(recipe.method)} has no network {GENERATOR!r}, the generator that every method has."
+        )
     known = players(method)
     if unknown := [name for name in recipe.optimizer if name and name not in known]:
         text = "no such player.{} Players of this method: {}."
@@ -110,12 +114,28 @@ def rehearse(pipeline: Pipeline) -> tuple[Images, Batch]:
             decoded = pipeline.task.decode(truth.b, held_out)
             real = held_out.get(pipeline.task.target, decoded)
             for part in pipeline.recipe.metrics:
-                make(part).update(decoded, real, mask=truth.mask, images=held_out)
-    with contextlib.suppress(NotImplementedError, RuntimeError, TypeError, ValueError):
-        # A stranger's method need not run without numbers; what it refuses on purpose is an I2IError, and passes.
+                metric = make(part, contract=Metric)
+                with blamed(f"metric {name_of(part)}"):
+                    metric.update(decoded, real, mask=truth.mask, images=held_out)
+        for part in pipeline.recipe.trackers:
+            check_contract(getattr(part, "func", part), Tracker, name_of(part))
+        _rehearse_step(pipeline, batch)
+    return pictures, batch
+
+
+def _rehearse_step(pipeline: Pipeline, batch: Batch) -> None:
+    """Run one `step` without numbers; where that fails, for a method need not run so, with them, as training will."""
+    try:
         for _ in on_meta(pipeline, batch, len(batch.a)):
             pass
-    return pictures, batch
+    except I2IError:
+        raise
+    except Exception:
+        method = make(pipeline.recipe.method, pipeline.task)
+        with blamed(f"a step of the method {name_of(pipeline.recipe.method)}"):
+            _check_output(pipeline.task, method, batch.a)
+            for _ in turns(method, players(method), batch):
+                pass
 
 
 def on_meta(pipeline: Pipeline, like: Batch, size: int) -> Iterator[nn.Module]:
@@ -126,9 +146,26 @@ def on_meta(pipeline: Pipeline, like: Batch, size: int) -> Iterator[nn.Module]:
 
     with torch.device("meta"), blank():
         method: nn.Module = make(pipeline.recipe.method, pipeline.task)
+    batch = Batch(meta(like.a), meta(like.b), None if like.mask is None else meta(like.mask))
+    _check_output(pipeline.task, method, batch.a)
     yield method
-    for _ in method.step(Batch(meta(like.a), meta(like.b), None if like.mask is None else meta(like.mask))):  # type: ignore[operator]
+    for _ in turns(method, players(method), batch):
         yield method
+
+
+@torch.no_grad()
+def _check_output(task: Task, method: nn.Module, x: Tensor) -> None:
+    """Raise PluginError when a method does not translate x into as many pixels, of the task's channels."""
+    y, wanted = method.translate(x), (len(x), task.out_channels, *x.shape[2:])  # type: ignore[operator]
+    if tuple(y.shape) != wanted:
+        raise PluginError(
+            f"method {type(method).__name__} with the generator {type(getattr(method, GENERATOR)).__name__} translates "
+            f"{_sizes(x.shape)} into {_sizes(y.shape)}, where {_sizes(wanted)} is wanted (N x C x H x W)."
+        )
+
+
+def _sizes(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def check_sides(pipeline: Pipeline, batch: Batch) -> None:
@@ -143,21 +180,60 @@ def check_sides(pipeline: Pipeline, batch: Batch) -> None:
         )
 
 
-def make(part: Part, *supplied: Any) -> Any:
-    """Call a part's constructor; what it raises becomes an error that names the part and its parameters."""
+def make(part: Part, *supplied: Any, contract: type | None = None) -> Any:
+    """Call a part's constructor; what it raises becomes an error that names the part and its parameters.
+
+    contract: the protocol of its kind; PluginError names what the part has not.
+    """
     try:
-        return part(*supplied)
+        made = part(*supplied)
     except I2IError:
         raise
     except Exception as error:
-        base, chosen = getattr(part, "func", part), getattr(part, "keywords", {})
-        settings = ", ".join(f"{key}={value!r}" for key, value in chosen.items()) or "its defaults"
-        raise UsageError(f"{base.__name__} cannot be made with {settings}: {type(error).__name__}: {error}") from error
+        chosen = getattr(part, "keywords", {})
+        settings = ", ".join(f"{key} = {_shown(value)}" for key, value in chosen.items()) or "its defaults"
+        # A ValueError refuses a value, which is the recipe's; all else is a fault of the part.
+        kind = UsageError if isinstance(error, ValueError) else PluginError
+        raise kind(f"{name_of(part)} cannot be made with {settings}: {told(error)}") from error
+    if contract:
+        check_contract(made, contract, name_of(part))
+    return made
+
+
+def check_contract(thing: object, contract: type, name: str) -> None:
+    """Raise PluginError when a part, or its class, lacks what its kind is asked for."""
+    if missing := lacking(thing, contract):
+        kind = contract.__name__.lower()
+        raise PluginError(f"{kind} {name} has no {' and no '.join(missing)}, which every {kind} needs.")
+
+
+def name_of(part: Part) -> str:
+    """Return what a sentence calls a part: the name of its class or function."""
+    base = getattr(part, "func", part)
+    return str(getattr(base, "__name__", base))
+
+
+def _shown(value: Any) -> str:
+    return name_of(value) if callable(value) else repr(value)
+
+
+@contextlib.contextmanager
+def blamed(what: str) -> Iterator[None]:
+    """Make what a part raises a PluginError that says what failed, and where."""
+    try:
+        yield
+    except I2IError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{what} fails: {told(error)}") from error
 
 
 def make_samples(data: Data, task: Task) -> Samples:
-    """Build a source with its preparation."""
-    source = make(data.make, task.images)
+    """Build a source with its preparation; DataError for one without a sample."""
+    source = make(data.make, task.images, contract=Source)
+    with blamed(f"the length of source {name_of(data.make)}"):
+        if not len(source):
+            raise DataError(f"source {name_of(data.make)} is empty: it gives no sample.")
     paired = bool(getattr(source, "paired", True))
     prepare = HostPrepare(data.prepare, task.images, paired=paired) if data.prepare else None
     return Samples(source, task.images, prepare)

@@ -9,6 +9,7 @@ Shapes: N images a batch, C channels, H × W pixels. *Picture space* is float32 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,6 +220,13 @@ class Tracker(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+def lacking(thing: object, protocol: type) -> list[str]:
+    """Return what a protocol asks for and a part, or its class, has not, in the protocol's order."""
+    asked = ("__len__", "__getitem__")
+    methods = [name for name, value in vars(protocol).items() if callable(value) and (name[0] != "_" or name in asked)]
+    return [name for name in (*inspect.get_annotations(protocol), *methods) if not hasattr(thing, name)]
 
 
 SUPPLIED: dict[str, tuple[str, ...]] = {

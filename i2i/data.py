@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from i2i.contracts import Images, ImageSpec, Sample, Source
-from i2i.errors import DataError, I2IError, PluginError
+from i2i.errors import DataError, I2IError, PluginError, told
 
 Prepare = Callable[[Sample, int], Sample]
 
@@ -76,7 +76,7 @@ class Samples(Dataset[Any]):
             named = self.describe(index) in str(error) or not hasattr(self.source, "describe")
             return error if named else type(error)(f"{self.describe(index)}: {error}")
         except Exception as error:
-            return PluginError(f"{self.describe(index)}: the source failed: {type(error).__name__}: {error}")
+            return PluginError(f"{self.describe(index)}: the source failed: {told(error)}")
 
     @property
     def paired(self) -> bool:
@@ -86,7 +86,10 @@ class Samples(Dataset[Any]):
     def describe(self, index: int) -> str:
         """Return words for a sample: its files, where the source knows them."""
         describe = getattr(self.source, "describe", None)
-        return describe(index) if describe else f"sample {index}"
+        try:
+            return str(describe(index)) if describe else f"sample {index}"
+        except Exception:  # often the very fault that is to be told
+            return f"sample {index}"
 
     def _check(self, sample: Sample, index: int) -> None:
         for name, spec in self.images.items():
@@ -99,6 +102,17 @@ class Samples(Dataset[Any]):
                 )
             if spec.classes is not None:
                 self._check_classes(array, spec, name, index)
+            elif array.dtype not in (np.uint8, np.uint16):
+                self._check_range(array, name, index)
+
+    def _check_range(self, array: np.ndarray, name: str, index: int) -> None:
+        lowest, highest = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
+        # Resampling goes a little beyond; NaN compares as false.
+        if array.dtype != np.float32 or not (lowest > -0.5 and highest < 2):
+            raise PluginError(
+                f"{self.describe(index)}: the source gives {name!r} as {array.dtype} from {lowest:.6g} to "
+                f"{highest:.6g}; expected uint8, uint16, or float32 in [0, 1]."
+            )
 
     def _check_classes(self, array: np.ndarray, spec: ImageSpec, name: str, index: int) -> None:
         assert spec.classes is not None
@@ -174,8 +188,6 @@ def stream(
     samples: Samples, *, batch: int, seed: int, start: int, workers: int, device: torch.device
 ) -> Iterator[Images]:
     """Yield endless batches of pictures on the device, from step `start`; an I2IError of a worker is raised here."""
-    if len(samples) == 0:
-        raise DataError("the source has no samples.")
     loader = DataLoader(
         samples,
         batch_sampler=_Batches(Order(len(samples), seed), batch, start),

@@ -260,21 +260,15 @@ def _turns(training: Training, batch: Batch) -> dict[str, Tensor]:
     A term that comes in several turns of a player (a critic trained five times) is reported as its mean.
     """
     terms: dict[str, list[Tensor]] = {}
-    turns = training.method.step(batch)  # type: ignore[operator]
+    taken = turns(training.method, training.players, batch)
     while True:
         with autocast(training.device, training.precision):
-            turn = next(turns, None)
+            turn = next(taken, None)
         if turn is None:
             return {
                 name: values[0] if len(values) == 1 else torch.stack(values).mean() for name, values in terms.items()
             }
         player, losses = turn
-        if player not in training.players:
-            known = ", ".join(training.players)
-            raise PluginError(
-                f"method {type(training.method).__name__} has a turn for {player!r}, which is no child module of it "
-                f"with weights.{nearest(player, training.players)} Its players: {known}."
-            )
         parameters, optimizer = training.players[player], training.optimizers[player]
         # `inputs` keeps gradients out of the other players: a fifth of the step's time, and no requires_grad to toggle.
         total = torch.stack([loss.float() for loss in losses.values()]).sum()
@@ -283,6 +277,34 @@ def _turns(training: Training, batch: Batch) -> dict[str, Tensor]:
         optimizer.zero_grad(set_to_none=True)
         for name, loss in losses.items():
             terms.setdefault(f"{player}/{name}", []).append(loss.detach())
+
+
+def turns(method: nn.Module, known: Mapping[str, object], batch: Batch) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+    """Pass on the turns of a method's `step`; PluginError for one that is not as the contract has it.
+
+    known: the method's players.
+    """
+    name = type(method).__name__
+    step = method.step(batch)  # type: ignore[operator]
+    if not isinstance(step, Iterator):
+        raise PluginError(f"method {name}: step gives a {type(step).__name__}, and should yield its turns one by one.")
+    for turn in step:
+        if not (isinstance(turn, tuple) and len(turn) == 2 and isinstance(turn[1], Mapping) and turn[1]):
+            raise PluginError(f"method {name}: a turn is (player, {{term: scalar}}), not {turn!r:.80}.")
+        player, losses = turn
+        if player not in known:
+            raise PluginError(
+                f"method {name} has a turn for {player!r}, which is no child module of it "
+                f"with weights.{nearest(str(player), known)} Its players: {', '.join(known)}."
+            )
+        for term, loss in losses.items():
+            if not isinstance(loss, Tensor) or loss.ndim:
+                found = f"of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+                raise PluginError(
+                    f"method {name}: the term {term!r} of {player!r} is {found}, and should be a scalar tensor: "
+                    "a loss gives one number for its batch, such as the mean."
+                )
+        yield player, losses
 
 
 @torch.no_grad()

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from i2i import build, images
 from i2i.build import Part
 from i2i.checkpoint import Run, load_model
-from i2i.compose import check_pairs, forward, make, make_samples, rebuild, shown, with_mask
+from i2i.compose import blamed, check_pairs, forward, make, make_samples, rebuild, shown, with_mask
 from i2i.contracts import Batch, Images, ImageSpec, Metric, Sample, Task
 from i2i.data import Samples, fixed, mix, together
 from i2i.engine import pick_device, pick_precision
-from i2i.errors import DataError, I2IError, UsageError
+from i2i.errors import DataError, I2IError, PluginError, UsageError
 from i2i.recipe import Recipe
 
 BATCH = 8
@@ -127,8 +127,9 @@ def measured(held_out: HeldOut, metrics: Sequence[Part]) -> list[Measured]:
         candidates = {"translated": fake, "truth": real}
         if any(column == "input" for _, column, _ in measures):
             candidates["input"] = shown(task, pictures, batch.a, real.shape[1])
-        for _, column, metric in measures:
-            metric.update(candidates[column], real, mask=batch.mask, images=pictures)
+        for name, column, metric in measures:
+            with blamed(f"metric {name}"):
+                metric.update(candidates[column], real, mask=batch.mask, images=pictures)
     return measures
 
 
@@ -140,8 +141,9 @@ def values_of(measures: Sequence[Measured], problems: list[str] | None = None) -
     results: dict[str, dict[str, float]] = {}
     for name, column, metric in measures:
         try:
-            values = _values(name, metric)
-        except DataError as error:
+            with blamed(f"metric {name}"):
+                values = _values(name, metric)
+        except (DataError, PluginError) as error:
             if problems is None:
                 raise
             problems.append(str(error))

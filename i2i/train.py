@@ -21,7 +21,7 @@ from i2i.compose import Pipeline, check_sides, compose, make, rehearse
 from i2i.contracts import Batch, Tracker
 from i2i.data import auto_workers, stream
 from i2i.engine import GENERATOR, Averages, Training, enough_memory, fit, keep_freed_memory, pick_device, pick_precision
-from i2i.errors import DataError, I2IError, Interrupted, PluginError, UsageError, told
+from i2i.errors import DataError, DivergedError, I2IError, Interrupted, PluginError, UsageError, told
 from i2i.evaluate import HeldOut, measured, values_of
 from i2i.files import write_json
 from i2i.plugins import used
@@ -125,7 +125,7 @@ def _work(
         seed=plan.train.seed,
         precision=pick_precision(plan.train.precision, device),
     )
-    trackers = [make(part, run.path) for part in plan.trackers]
+    trackers = [make(part, run.path, contract=Tracker) for part in plan.trackers]
     session = Session(run, pipeline, training, resolved, display, trackers)
     if resumed and run.has_state():
         step, tensors, warnings = run.load_state()
@@ -141,16 +141,32 @@ def _work(
     display.note(f"{run.path}: {verb}, {training.steps} steps on {device.type} in {precision}")
     try:
         with (
-            _first_step(session),
+            _blamed_step(session),
             enough_memory(f"at batch {plan.train.batch}", f"--set train.batch={max(1, plan.train.batch // 2)}"),
         ):
             with _stopping(session):
                 _loop(session)
             _finish(session)
+    except (Interrupted, DivergedError):  # the one has said how to go on, and the other would come to the same again
+        raise
+    except Exception:
+        if run.has_state():
+            display.note(f"{run.path}: what was trained is saved. Go on: i2i train --resume {run.path}")
+        raise
     finally:
-        for tracker in session.trackers:
-            tracker.close()
+        _tell(session, "close")
     return run
+
+
+def _tell(session: Session, what: str, *news: Any) -> None:
+    """Call a method of every tracker; one that fails (its server is gone) is left out: it is not worth the run."""
+    for tracker in [*session.trackers]:
+        try:
+            getattr(tracker, what)(*news)
+        except Exception as error:
+            session.trackers.remove(tracker)
+            name = type(tracker).__name__
+            session.display.note(f"the tracker {name} is left out from here on: its {what!r} fails: {told(error)}")
 
 
 def _loop(session: Session) -> None:
@@ -173,8 +189,7 @@ def _loop(session: Session) -> None:
             _sample(session)
         if logs:  # after what must not be lost: a display may fail, and a stranger's tracker too
             session.display.progress(step, training.steps, entry)
-            for tracker in session.trackers:
-                tracker.log(step, {key: value for key, value in entry.items() if key != "step"})
+            _tell(session, "log", step, {key: value for key, value in entry.items() if key != "step"})
             clock, pictures = time.perf_counter(), 0
         if stopping and not last:
             assert session.stop is not None
@@ -208,24 +223,22 @@ def _saving(session: Session, batches: Iterator[Batch]) -> Iterator[Batch]:
             path = session.run.path
             try:
                 _save(session)
-                session.display.note(f"{path}: saved at step {session.training.step}. Go on: i2i train --resume {path}")
+                session.display.note(f"{path}: saved at step {session.training.step}.")
             except I2IError as lost:  # the picture is to be named all the same
                 session.display.note(f"not saved: {lost}")
         raise
 
 
 @contextlib.contextmanager
-def _first_step(session: Session) -> Iterator[None]:
-    """Make what a stranger's part raises before a step is done a PluginError; later, its traceback tells more."""
+def _blamed_step(session: Session) -> Iterator[None]:
+    """Make what a part raises in a step a PluginError that says which step, and where."""
     try:
         yield
     except I2IError:
         raise
     except Exception as error:
-        if session.training.step > session.first_step:
-            raise
-        method = type(session.training.method).__name__
-        raise PluginError(f"the first step of the method {method} fails: {told(error)}") from error
+        step, method = session.training.step + 1, type(session.training.method).__name__
+        raise PluginError(f"step {step} of the method {method} fails: {told(error)}") from error
 
 
 @contextlib.contextmanager
@@ -276,8 +289,7 @@ def _sample(session: Session) -> None:
     path = session.run.samples / f"{training.step:09d}.png"
     path.parent.mkdir(exist_ok=True)
     images.write(path, grid, overwrite=True)
-    for tracker in session.trackers:
-        tracker.image(training.step, "samples", grid)
+    _tell(session, "image", training.step, "samples", grid)
 
 
 def _finish(session: Session) -> None:
@@ -297,8 +309,8 @@ def _finish(session: Session) -> None:
     )
     result = {"step": steps, "seconds": seconds, "first_step": session.first_step, "metrics": metrics}
     write_json(run.path / "result.json", result)
-    for tracker in session.trackers:
-        tracker.log(steps, {f"held out/{name}": values["translated"] for name, values in metrics.items()})
+    measures = {f"held out/{name}": values["translated"] for name, values in metrics.items()}
+    _tell(session, "log", steps, measures)
     for name, values in metrics.items():
         beside = f" (untranslated input: {values['input']:#.4g})" if "input" in values else ""
         session.display.note(f"held out: {name} {values['translated']:#.4g}{beside}")
@@ -318,7 +330,7 @@ def _held_out(session: Session) -> dict[str, dict[str, float]]:
             held_out = HeldOut(pipeline.task, method, samples, training.device, training.precision)
             fed = measured(held_out, pipeline.recipe.metrics)
         metrics = values_of(fed, problems)
-    except DataError as error:
+    except (DataError, PluginError) as error:
         problems.append(str(error))
     for problem in dict.fromkeys(problems):
         session.display.note(f"not measured: {problem}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -61,13 +60,10 @@ def test_a_generator_that_needs_numbers_trains(plan: Recipe, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("plan", [Crops], indirect=True)
 def test_a_generator_that_changes_the_size_is_a_plugin_that_fails(plan: Recipe, tmp_path: Path) -> None:
-    found = summarise(compose(plan), "cpu")
-    assert found.memory is None
-    assert re.search(r"RuntimeError: .*28.*\(.+pix2pix\.py:\d+\)", found.unknown)
-    with (
-        TrainDisplay(Console(quiet=True)) as display,
-        pytest.raises(PluginError, match=r"the first step of the method Pix2Pix fails: RuntimeError: .*28"),
-    ):
+    sentence = r"with the generator Crops translates 2 x 3 x 32 x 32 into 2 x 3 x 28 x 28, where 2 x 3 x 32 x 32"
+    with pytest.raises(PluginError, match=sentence):
+        summarise(compose(plan), "cpu")
+    with TrainDisplay(Console(quiet=True)) as display, pytest.raises(PluginError, match=sentence):
         train.start(plan, runs=tmp_path, device="cpu", display=display)
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+import traceback
+from pathlib import Path
+from typing import NoReturn
 
 from i2i.cli import recipes, runs
 from i2i.cli.app import app, terminal
-from i2i.errors import I2IError
+from i2i.errors import I2IError, told
 
 __all__ = ["main", "recipes", "runs"]
 
@@ -19,11 +23,28 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     try:
         app(prog_name="i2i")
-    except I2IError as error:
-        terminal(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
+    except Exception as error:
+        wanted = error.__cause__ or not isinstance(error, I2IError)
+        if wanted and os.environ.get("I2I_TRACEBACK"):
+            raise
+        if isinstance(error, I2IError):
+            _end(str(error), error.exit_code)
+        _end(f"{told(error)}\nA fault in that code; with I2I_TRACEBACK=1 before the command, all the way to it.", 4)
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and stop.code != 130:
+            if not _ended_by_us(stop):
+                _end(f"a part ends the process, which none may: {told(stop)}", 4)
             raise
         terminal(stderr=True).print("stopped; what was finished is whole.")
         sys.exit(130)
+
+
+def _end(text: str, code: int) -> NoReturn:
+    terminal(stderr=True).print(f"error: {text}", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(code)
+
+
+def _ended_by_us(stop: SystemExit) -> bool:
+    """Whether typer, which ends every command so, or this module has ended the process."""
+    (*_, last) = traceback.extract_tb(stop.__traceback__)
+    return bool({"typer", "click"} & {*Path(last.filename).parts}) or last.filename == __file__
