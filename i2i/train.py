@@ -141,7 +141,7 @@ def _work(
     display.note(f"{run.path}: {verb}, {training.steps} steps on {device.type} in {precision}")
     try:
         with (
-            _blamed_step(session),
+            _blamed(session),
             enough_memory(f"at batch {plan.train.batch}", f"--set train.batch={max(1, plan.train.batch // 2)}"),
         ):
             with _stopping(session):
@@ -230,15 +230,15 @@ def _saving(session: Session, batches: Iterator[Batch]) -> Iterator[Batch]:
 
 
 @contextlib.contextmanager
-def _blamed_step(session: Session) -> Iterator[None]:
-    """Make what a part raises in a step a PluginError that says which step, and where."""
+def _blamed(session: Session) -> Iterator[None]:
+    """Make what a part raises a PluginError that says after which step, and where."""
     try:
         yield
     except I2IError:
         raise
     except Exception as error:
-        step, method = session.training.step + 1, type(session.training.method).__name__
-        raise PluginError(f"step {step} of the method {method} fails: {told(error)}") from error
+        method = type(session.training.method).__name__
+        raise PluginError(f"the method {method} fails after step {session.training.step}: {told(error)}") from error
 
 
 @contextlib.contextmanager

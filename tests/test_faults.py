@@ -265,7 +265,7 @@ def test_what_fails_on_the_way_says_how_to_go_on(
     (made,) = (tmp_path / "runs").iterdir()
     assert code == 4
     assert f"{made}: what was trained is saved. Go on: i2i train --resume {made}" in out
-    assert "step 4 of the method Pix2Pix fails: ZeroDivisionError: by nought (" in err
+    assert "the method Pix2Pix fails after step 3: ZeroDivisionError: by nought (" in err
     monkeypatch.setenv("I2I_TRACEBACK", "1")
     with pytest.raises(PluginError) as caught:
         run("train", "--resume", made, "--device", "cpu")

@@ -76,7 +76,7 @@ class LabelFolders:
         self.samples = _matched(folders, found, problems)
         problems += _unlike(self.samples)
         if problems:
-            raise DataError("\n".join(problems))
+            raise DataError("\n".join(dict.fromkeys(problems)))
         for name, path in self.samples[0].items():
             if self.images[name].classes is not None:
                 files.read_index(path)  # colours in place of indices are mostly so in every file: one shows it
