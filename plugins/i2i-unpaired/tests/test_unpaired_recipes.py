@@ -17,7 +17,8 @@ torch.set_num_threads(1)
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 SCENES = FOLDER / "scenes-day2night.toml"
-FILES = sorted(set(FOLDER.glob("*.toml")) - {SCENES})
+LOWLIGHT = FOLDER / "lowlight.toml"
+FILES = sorted(set(FOLDER.glob("*.toml")) - {SCENES, LOWLIGHT})
 TINY = ["method.generator.width=2", "method.generator.blocks=1", "method.discriminator.width=2", "method.pool=2"]
 
 
@@ -39,6 +40,18 @@ def test_recipe_composes_on_its_layout(path: Path, tmp_path: Path, monkeypatch: 
     assert not torch.equal(pictures["a"], pictures["b"])
     printed = [shlex.split(line)[1] for line in dataset.settings(Path("data"))]  # by `i2i data get`
     assert set(rehearse(compose(recipe.read(path, [*TINY, *printed])))[0]) == {"a", "b"}
+
+
+def test_the_recipe_for_dark_photos_composes_on_its_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place, light in (("A/train", 9), ("B/train", 200), ("A/test", 9), ("B/test", 200)):
+        for name in ("1.png", "2.png"):
+            images.write(Path("lowlight") / place / name, np.full((200, 300, 3), light, np.uint8))
+    pictures, batch = rehearse(
+        compose(recipe.read(LOWLIGHT, ["method.generator.width=2", "method.generator.blocks=2"]))
+    )
+    assert batch.a.shape == (1, 3, 128, 128)
+    assert pictures["a"].mean() < 0.1 < 0.7 < pictures["b"].mean()
 
 
 def test_the_recipe_on_scenes_trains_and_is_measured_on_pairs(tmp_path: Path) -> None:
