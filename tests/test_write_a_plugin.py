@@ -40,6 +40,8 @@ def test_every_block_is_run_and_says_what_it_says(clean: Clean, tmp_path: Path) 
     assert resolved["soft_edges"]["method"]["reconstruction"] == {"name": "soft_edges", "edges": 0.5, "blur": 3}
     assert resolved["scene_folders"]["source"]["name"] == "scene_folders"
     assert resolved["there_and_back"]["optimizer"]["f"]["lr"] == 5e-4
+    logged = json.loads((runs["there_and_back"] / "log.jsonl").read_text().splitlines()[-1])
+    assert {"g/truth", "g/cycle", "f/truth"} <= logged.keys()
 
 
 def _within(part: object, whole: object) -> bool:
