@@ -11,7 +11,9 @@ import functools
 import io
 import os
 import re
+import shlex
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -165,7 +167,62 @@ def _read(location: Path, data: bytes, package: str, version: str, found: Scan) 
 
 def _unreadable(package: str, path: Path, reason: str) -> Fault:
     problem = f"its metadata cannot be read ({path}: {reason}), so its parts are left out."
-    return Fault(package, problem, f"Reinstall it: pip install --force-reinstall {package}")
+    return Fault(package, problem, f"Install it again: {reinstalling(package, path.parent)}")
+
+
+def origin(location: Path) -> tuple[str, Path | None, bool]:
+    """Return where a package was installed from, as pip notes it: the URL, the folder where it is one, and if editable.
+
+    `location` holds the metadata (PEP 610); the URL of a package from an index is empty.
+    """
+    import json
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname  # loads what speaks HTTP, which a listing has no need of
+
+    try:
+        told: dict[str, Any] = json.loads((location / "direct_url.json").read_bytes())
+        url, folder = str(told["url"]), told.get("dir_info", {})
+        path = Path(url2pathname(urlsplit(url).path)) if "dir_info" in told and url.startswith("file:") else None
+        tool = told.get("vcs_info", {}).get("vcs")
+        return f"{tool}+{url}" if tool else url, path, bool(path and folder.get("editable"))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return "", None, False
+
+
+def reinstalling(package: str, location: Path) -> str:
+    """Return the command that installs a package again from where it came.
+
+    Only one that came from an index is asked of it by name: of another, anybody may have put up a namesake there.
+    """
+    url, folder, _ = origin(location)
+    if folder:
+        return f"i2i plugins install -e {shlex.quote(str(folder))}"
+    return f"pip install --force-reinstall --no-deps {shlex.quote(url or package)}"
+
+
+def absent(part: Plugin) -> str:
+    """Return the remedy for a part whose target is not there: its files are gone, or it has another name by now."""
+    _, folder, _ = origin(part.location)
+    check = f"See that {folder / 'pyproject.toml'} says where it is, and install" if folder else "Install"
+    return f"{check} it again: {reinstalling(part.package, part.location)}"
+
+
+def failure(error: BaseException, module: str) -> tuple[str, str]:
+    """Return what an import of `module` raised, in words, and the last file:line of the package's own on the way there.
+
+    The place is empty where nothing of the package had run: then it is not there, or cannot be read.
+    """
+    name = type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{name}: {error.msg}", f"{error.filename}:{error.lineno}"
+    top = module.partition(".")[0]
+    trace = error.__traceback__.tb_next if error.__traceback__ else None  # behind the frame that caught it
+    own = [
+        f"{frame.f_code.co_filename}:{line}"
+        for frame, line in traceback.walk_tb(trace)
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == top
+    ]
+    return f"{name}: {' '.join(str(error).split())}", own[-1] if own else ""
 
 
 def kinds() -> list[str]:
@@ -215,10 +272,10 @@ def load(kind: str, name: str) -> Callable[..., Any]:
             warnings.simplefilter("ignore")
             part = entrypoints.EntryPoint(name, module, attribute).load()
     except (Exception, SystemExit) as error:
+        what, place = failure(error, module)
         raise PluginError(
             f"{singular(kind)} {name!r} of package {plugin.package} {plugin.version} cannot be imported "
-            f"({plugin.target}): {type(error).__name__}: {error}. If its code has just changed, reinstall it "
-            f"(an editable install does not see new entry points): pip install --force-reinstall {plugin.package}"
+            f"({plugin.target}): {what}. {f'The fault is there: {place}' if place else absent(plugin)}"
         ) from error
     if not callable(part):
         raise PluginError(f"{singular(kind)} {name!r} of package {plugin.package}: {plugin.target} is not callable.")

@@ -13,6 +13,7 @@ from i2i import doctor, plugins, quiet
 Run = Callable[..., tuple[int, str, str]]
 PART = "[i2i.losses]\n{0} = {1}:Loss\n"
 SOUND = "class Loss: pass\n"
+PLACES = ("index", "folder", "editable")
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_an_editable_install_whose_folder_has_moved(site: Path, tmp_path: Path) 
     editable(site, tmp_path / "moved away")
     text = told("acme")
     assert f"installed from {tmp_path / 'moved away'} (editable), and that folder is gone" in text
-    assert "pip install -e" in text
+    assert "i2i plugins install -e" in text
 
 
 def test_an_editable_install_that_has_not_seen_new_entry_points(site: Path, tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_an_editable_install_that_has_not_seen_new_entry_points(site: Path, tmp_
     (project / "pyproject.toml").write_text(written + 'y = "acme_source:Loss"\n')
     text = told("acme")
     assert "has changed since it was installed (losses/y)" in text
-    assert f"pip install -e {project}" in text
+    assert f"i2i plugins install -e {project}" in text
     (project / "pyproject.toml").write_text("[build-system]\n")  # it says elsewhere what it registers
     assert told("acme") == ""
 
@@ -174,6 +175,30 @@ def test_what_importing_does_besides_is_told_of_each(site: Path) -> None:
     for name, (_, expected) in DEEDS.items():
         assert expected in found[name]
     assert not sys.modules.keys() & {f"acme_{name}" for name in DEEDS}
+
+
+def test_what_to_do_follows_from_where_a_package_came(site: Path, tmp_path: Path) -> None:
+    """Who has its folder is its author; and no index is asked for a name that was never taken from one."""
+    code = {"breaks": "\n1 / 0", "garbles": "x = = 1", "lacks": "del Loss"}
+    for place in PLACES:
+        for name in code:
+            module = f"acme_{place}_{name}"
+            info = add(site, f"{place}_{name}", PART.format(module, module), **{module: f"{SOUND}{code[name]}\n"})
+            if place != "index":
+                came = {"url": tmp_path.as_uri(), "dir_info": {"editable": place == "editable"}}
+                (info / "direct_url.json").write_text(json.dumps(came))
+    faults = {fault.package: fault for fault in doctor.examine([f"{p}-{n}" for p in PLACES for n in code])}
+    again = f"nstall it again: i2i plugins install -e {tmp_path}"
+    for name, line in (("breaks", 3), ("garbles", 2)):
+        assert str(faults[f"editable-{name}"].remedy) == f"Mend it in {tmp_path}."
+        assert str(faults[f"folder-{name}"].remedy) == f"Mend it in {tmp_path}. Then i{again}"
+        assert "Update it, or tell its author; 1.0 is installed." in faults[f"index-{name}"].remedy
+        assert f"acme_index_{name}.py:{line})" in faults[f"index-{name}"].problem
+    for place in ("folder", "editable"):
+        assert (
+            faults[f"{place}-lacks"].remedy == f"See that {tmp_path / 'pyproject.toml'} says where it is, and i{again}"
+        )
+    assert faults["index-lacks"].remedy == "Install it again: pip install --force-reinstall --no-deps index-lacks"
 
 
 def test_a_part_that_ends_the_process_is_told_from_the_sound_one(site: Path) -> None:

@@ -128,24 +128,68 @@ def test_a_malformed_package_is_named_and_hides_no_other(install: Install, conte
     (problem,) = plugins.scan().problems
     assert problem.package == "broken"
     assert "entry_points.txt" in problem.problem
-    assert problem.remedy == "Reinstall it: pip install --force-reinstall broken"
+    assert problem.remedy == "Install it again: pip install --force-reinstall --no-deps broken"
     with pytest.raises(PluginError, match="broken"):
         plugins.find("losses", "nothing-of-the-kind")
 
 
+PLACES = ["index", "folder", "editable", "archive", "git"]
+ARCHIVE, GIT = "https://acme.example/acme.whl", "https://acme.example/acme.git"
+
+
+def note_origin(metadata: Path, place: str, folder: Path) -> str:
+    """Write where a package came from as pip does, and return the command that brings it from there again."""
+    folder.mkdir()
+    noted: dict[str, tuple[dict[str, object], str]] = {
+        "folder": ({"url": folder.as_uri(), "dir_info": {}}, f"i2i plugins install -e '{folder}'"),
+        "editable": ({"url": folder.as_uri(), "dir_info": {"editable": True}}, f"i2i plugins install -e '{folder}'"),
+        "archive": ({"url": ARCHIVE, "archive_info": {}}, f"pip install --force-reinstall --no-deps {ARCHIVE}"),
+        "git": ({"url": GIT, "vcs_info": {"vcs": "git"}}, f"pip install --force-reinstall --no-deps git+{GIT}"),
+    }
+    if place == "index":
+        return "pip install --force-reinstall --no-deps acme"
+    told, command = noted[place]
+    (metadata / "direct_url.json").write_text(json.dumps(told))
+    return command
+
+
+@pytest.mark.parametrize("place", ["index", "editable"])
 @pytest.mark.parametrize(
-    ("code", "reason"),
+    ("code", "line", "reason"),
     [
-        ("import nothing_there", "ModuleNotFoundError"),
-        ("raise SystemExit(3)", "SystemExit"),
-        ("import os; print('half'); 1 / 0", "ZeroDivisionError"),
-        ("x = 1", "AttributeError"),
+        ("import nothing_there", 1, "ModuleNotFoundError: No module named 'nothing_there'"),
+        ("\nraise SystemExit(3)", 2, "SystemExit: 3"),
+        ("import os; print('half')\ndef f():\n    1 / 0\nf()", 3, "ZeroDivisionError: division by zero"),
+        ("import json\njson.loads('{')", 2, "JSONDecodeError: Expecting property name"),
+        ("x = 1\ny = = 2", 2, "SyntaxError: invalid syntax"),
     ],
 )
-def test_a_part_that_cannot_be_imported_names_its_package(install: Install, code: str, reason: str) -> None:
-    install("acme", "[i2i.losses]\nbad = acme_bad:Loss\n", acme_bad=code)
-    with pytest.raises(PluginError, match=rf"'bad' of package acme 1.0 cannot be imported .*{reason}.*pip install"):
+def test_an_import_that_fails_names_its_line_and_advises_no_reinstallation(
+    install: Install, tmp_path: Path, place: str, code: str, line: int, reason: str
+) -> None:
+    metadata = install("acme", "[i2i.losses]\nbad = acme_bad:Loss\n", acme_bad=code)
+    note_origin(metadata, place, tmp_path / "the sources")
+    with pytest.raises(PluginError) as caught:
         plugins.load("losses", "bad")
+    text = str(caught.value)
+    assert f"loss 'bad' of package acme 1.0 cannot be imported (acme_bad:Loss): {reason}" in text
+    assert text.endswith(f". The fault is there: {tmp_path / 'acme_bad.py'}:{line}")
+    assert "install" not in text
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("target", ["acme_bad:Loss", "acme_bad.inner:Loss", "acme_gone:Loss"])
+def test_a_part_that_is_not_there_is_installed_again_from_where_it_came(
+    install: Install, tmp_path: Path, place: str, target: str
+) -> None:
+    metadata = install("acme", f"[i2i.losses]\nbad = {target}\n", acme_bad="x = 1")
+    command = note_origin(metadata, place, tmp_path / "the sources")
+    with pytest.raises(PluginError) as caught:
+        plugins.load("losses", "bad")
+    text = str(caught.value)
+    assert text.endswith(f"nstall it again: {command}")
+    assert "The fault is there" not in text
+    assert (str(tmp_path / "the sources" / "pyproject.toml") in text) == (place in ("folder", "editable"))
 
 
 @pytest.mark.parametrize(
