@@ -30,9 +30,10 @@ def examine(wanted: Sequence[str] = ()) -> list[Fault]:
 
 def read(wanted: Sequence[str] = ()) -> tuple[list[Fault], list[Plugin]]:
     """Return what metadata tell to be wrong, without importing anything, and the parts that may yet be sound."""
-    told = [*plugins.scan().problems, *_shadowed(), *_claimed_twice(), *_misspelt(), *_rival()]
+    told = [*plugins.scan().problems, *_shadowed(), *_claimed_twice(), *_rival()]
+    parts = plugins.scan().parts()
     packages: dict[str, list[Plugin]] = {}
-    for part in plugins.scan().parts():
+    for part in [*parts, *plugins.scan().misspelt]:
         packages.setdefault(part.package, []).append(part)
     chosen = [plugins.normalised(name) for name in wanted]
     known = {*packages, *(fault.package for fault in told)}
@@ -42,7 +43,7 @@ def read(wanted: Sequence[str] = ()) -> tuple[list[Fault], list[Plugin]]:
     chosen = chosen or sorted(known)
     stale = [fault for name in chosen for fault in _stale(packages.get(name, []))]
     gone = {fault.package for fault in stale}
-    sound = [part for name in chosen if name not in gone for part in packages.get(name, [])]
+    sound = [part for part in parts if part.package in chosen and part.package not in gone]
     missing = {part: fault for part in sound if (fault := _missing(part))}
     faults = [*(fault for fault in told if fault.package in chosen), *stale, *missing.values()]
     return faults, [part for part in sound if part not in missing]
@@ -85,16 +86,6 @@ def _claimed_twice() -> Iterator[Fault]:
         what = f"{plugins.singular(claims[0].kind)} {claims[0].name!r}"
         problem = f"{packages} both register the {what}, which no recipe can name now."
         yield Fault(claims[-1].package, problem, f"Uninstall one of them: pip uninstall {claims[-1].package}")
-
-
-def _misspelt() -> Iterator[Fault]:
-    own = {part.kind for part in plugins.scan().parts() if part.package == plugins.OWN_PACKAGE}
-    meant = {plugins.singular(kind): kind for kind in own}
-    for part in plugins.scan().parts():
-        if part.kind in meant and part.kind not in own:
-            problem = f"it registers {part.name!r} in the group i2i.{part.kind}, where no recipe finds it."
-            remedy = f"Write i2i.{meant[part.kind]} in its pyproject.toml, and install it again."
-            yield Fault(part.package, problem, remedy)
 
 
 def _rival() -> Iterator[Fault]:

@@ -57,9 +57,13 @@ class Fault:
 
 @dataclass(frozen=True)
 class Scan:
-    """All that the installed packages register, claims by kind and name, and what is wrong with their metadata."""
+    """All that the installed packages register, claims by kind and name, and what is wrong with their metadata.
+
+    misspelt: claims in a group that no recipe reads, which count for nothing; each has its problem.
+    """
 
     claims: dict[str, dict[str, list[Plugin]]] = field(default_factory=dict)
+    misspelt: list[Plugin] = field(default_factory=list)
     problems: list[Fault] = field(default_factory=list)
 
     def parts(self) -> list[Plugin]:
@@ -86,6 +90,7 @@ def scan() -> Scan:
                 continue
             if ours:
                 _add(Path(folder or "."), package, names, ours, found)
+    _set_aside_misspelt(found)
     return found
 
 
@@ -163,6 +168,21 @@ def _read(location: Path, data: bytes, package: str, version: str, found: Scan) 
         target = f"{part.module_name}:{part.object_name or ''}"
         plugin = Plugin(kind, part.name, target, package, version, location)
         found.claims.setdefault(kind, {}).setdefault(part.name, []).append(plugin)
+
+
+def _set_aside_misspelt(found: Scan) -> None:
+    """Turn the claims of groups in the singular, where no recipe finds them, into problems."""
+    own = {part.kind for part in found.parts() if part.package == OWN_PACKAGE}
+    for kind in sorted(own):
+        wrong = singular(kind)
+        for claim in (
+            [] if wrong in own else [claim for claims in found.claims.pop(wrong, {}).values() for claim in claims]
+        ):
+            problem = f"it registers {claim.name!r} in the group i2i.{wrong}, where no recipe finds it."
+            again = reinstalling(claim.package, claim.location)
+            remedy = f"Write i2i.{kind} in its pyproject.toml, and install it again: {again}"
+            found.problems.append(Fault(claim.package, problem, remedy))
+            found.misspelt.append(claim)
 
 
 def _unreadable(package: str, path: Path, reason: str) -> Fault:

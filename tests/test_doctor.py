@@ -249,7 +249,18 @@ def test_what_building_an_editable_package_left_is_no_second_one(
     assert told("acme") == ""
 
 
-def test_a_group_in_the_singular_is_told(site: Path) -> None:
-    add(site, "acme", "[i2i.loss]\nx = sound_part:Loss\n[i2i.encoders]\ny = sound_part:Loss\n")
-    assert "'x' in the group i2i.loss, where no recipe finds it. Write i2i.losses" in told("acme")
+def test_a_group_in_the_singular_is_told(site: Path, tmp_path: Path) -> None:
+    entry_points = "[i2i.loss]\nx = sound_part:Loss\n[i2i.encoders]\ny = sound_part:Loss\n"
+    info = add(site, "acme", entry_points)
+    sentence = "'x' in the group i2i.loss, where no recipe finds it. Write i2i.losses"
+    assert told("acme").count(sentence) == 1
     assert "encoders" not in told("acme")
+    (info / "direct_url.json").write_text(json.dumps({"url": tmp_path.as_uri(), "dir_info": {"editable": True}}))
+    table = '[project.entry-points."i2i.{}"]\n{} = "sound_part:Loss"\n'
+    written = table.format("encoders", "y") + table.format("loss", "x")
+    (tmp_path / "pyproject.toml").write_text(written)
+    plugins.scan.cache_clear()
+    assert told("acme").endswith(f"install it again: i2i plugins install -e {tmp_path}")
+    assert "has changed" not in told("acme")
+    (tmp_path / "pyproject.toml").write_text(written.replace("i2i.loss", "i2i.losses"))
+    assert "has changed since it was installed (loss/x, losses/x)" in told("acme")

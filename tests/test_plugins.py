@@ -250,6 +250,25 @@ def test_of_two_metadata_of_one_package_the_newest_count(install: Install, newes
     assert plugins.find("losses", "l1").package == "i2i"
 
 
+def test_a_group_in_the_singular_registers_nothing_and_is_told(install: Install, run: Run) -> None:
+    for i, ours in enumerate(("losses", "trackers", "adversarial")):
+        install(f"acme-{i}", f"[i2i.{plugins.singular(ours)}]\nmine_{i} = acme_mine:Loss\n")
+    install("own", "[i2i.encoder]\nmine = acme_mine:Loss\n[i2i.adversarial]\nmine = acme_mine:Loss\n")
+    assert not {"loss", "tracker"} & set(plugins.kinds())
+    assert {"encoder", "adversarial"} <= set(plugins.kinds())  # which have no other name that we know of
+    with pytest.raises(PluginError, match=r"group i2i\.loss, where no recipe finds it\. Write i2i\.losses"):
+        plugins.load("losses", "mine_0")
+    code, out, err = run("plugins", "*mine*")
+    assert code == 0
+    assert [line.split()[:2] for line in out.splitlines()] == [["adversarial", "mine"], ["encoder", "mine"]]
+    assert "problem: acme-0: it registers 'mine_0' in the group i2i.loss, where" in err
+    assert "problem: acme-1: it registers 'mine_1' in the group i2i.tracker, where" in err
+    code, _, err = run("plugins", "check", "acme-0")
+    assert code == 2
+    assert "Write i2i.losses in its pyproject.toml" in err
+    assert run("plugins", "show", "mine_0")[0] == 2
+
+
 def test_metadata_that_cannot_be_opened_are_named(install: Install) -> None:
     path = install("acme", "") / "entry_points.txt"
     path.unlink()

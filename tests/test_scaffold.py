@@ -182,6 +182,11 @@ def test_install_tells_which_parts_are_new(packages: Path, clean: Clean) -> None
         ("metrics", "later", "i2i-later")
     ]
     assert "no new parts" in clean.run("i2i", "plugins", "install", "-q", "-e", later)
+    project = later / "pyproject.toml"
+    project.write_text(project.read_text().replace("i2i.metrics", "i2i.metric"))
+    said = json.loads(clean.run("i2i", "plugins", "install", "--json", "-e", later))
+    assert not said["new"]
+    assert "it registers 'later' in the group i2i.metric, where no recipe finds it" in said["problems"][0]
 
 
 def test_check_prints_a_line_a_case_and_fails_with_exit_4(

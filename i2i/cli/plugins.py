@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from i2i.cli.app import GROUPS, AsJson, print_json, print_table
 from i2i.errors import PluginError, UsageError
+
+if TYPE_CHECKING:
+    from i2i.plugins import Fault
 
 
 class Listing(TyperGroup):
@@ -45,8 +48,7 @@ def plugins_list(
         print_json({"parts": [vars(row) for row in rows], "problems": [str(problem) for problem in problems]})
         return
     print_table([(p.kind, p.name, f"{p.package} {p.version}", p.target) for p in rows])
-    for problem in problems:
-        typer.echo(f"problem: {problem}", err=True)
+    _tell(problems)
 
 
 @group.command()
@@ -168,11 +170,20 @@ def install(
 ) -> None:
     """Install packages with pip into the environment that i2i itself runs in, and say which parts are new."""
     from i2i import install as verb
+    from i2i import plugins as registry
 
     new_parts = verb.install(arguments, quiet_stdout=as_json)
+    problems = registry.scan().problems
     if as_json:
-        print_json({"new": [vars(part) for part in new_parts]})
-    elif new_parts:
+        print_json({"new": [vars(part) for part in new_parts], "problems": [str(problem) for problem in problems]})
+        return
+    if new_parts:
         print_table([("new:", p.kind, p.name, f"{p.package} {p.version}", p.target) for p in new_parts])
     else:
         typer.echo("no new parts.")
+    _tell(problems)
+
+
+def _tell(problems: Iterable[Fault]) -> None:
+    for problem in problems:
+        typer.echo(f"problem: {problem}", err=True)
