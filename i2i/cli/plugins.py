@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
@@ -16,6 +16,7 @@ from i2i.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
     from i2i.plugins import Fault
+    from i2i.testing import Case
 
 
 class Listing(TyperGroup):
@@ -102,21 +103,52 @@ def check(
     """Put every part of an installed package through the checks of its kind."""
     from i2i import testing
 
-    results = []
-    tested = testing.cases(package, settings=_made_with(settings))
-    for case in tested:
+    outcomes = []
+    for outcome in _outcomes(testing.cases(package, settings=_made_with(settings))):
+        outcomes.append(outcome)
+        if not as_json:
+            reason = f": {outcome.reason}" if outcome.word == FAILED else ""
+            typer.echo(f"{outcome.word:7} {outcome.case.id}{reason}")
+    if as_json:
+        print_json({"package": package, "cases": [outcome.as_json() for outcome in outcomes]})
+    words = [outcome.word for outcome in outcomes]
+    if FAILED in words:
+        rest = f", {words.count(NOT_RUN)} were not run" if NOT_RUN in words else ""
+        raise PluginError(f"{package}: {words.count(FAILED)} of {len(words)} checks failed{rest}.")
+    if not as_json:
+        typer.echo(f"{package}: all {len(words)} checks passed")
+
+
+PASSED, FAILED, NOT_RUN = "passed", "FAILED", "not run"
+
+
+class Outcome(NamedTuple):
+    """What came of a check; reason: why it did not pass."""
+
+    case: Case
+    word: str
+    reason: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what scripts read."""
+        case = self.case
+        told = {"id": case.id, "kind": case.kind, "name": case.name, "reason": self.reason}
+        return {**told, "passed": self.word == PASSED}
+
+
+def _outcomes(cases: Iterable[Case]) -> Iterator[Outcome]:
+    """Run the checks; those of a part that cannot be made would all fail for that one cause, and are left out."""
+    not_made = set()
+    for case in cases:
+        part = (case.kind, case.name)
+        if part in not_made:
+            yield Outcome(case, NOT_RUN, "not run: the part cannot be made")
+            continue
         with redirect_stdout(sys.stderr):  # whatever a part prints is none of our output
             reason = _failure(case)
-        results.append({"id": case.id, "kind": case.kind, "name": case.name, "reason": reason})
-        if not as_json:
-            typer.echo(f"FAILED  {case.id}: {reason}" if reason else f"passed  {case.id}")
-    failed = [result for result in results if result["reason"]]
-    if as_json:
-        print_json({"package": package, "cases": [{**result, "passed": not result["reason"]} for result in results]})
-    if failed:
-        raise PluginError(f"{package}: {len(failed)} of {len(results)} checks failed.")
-    if not as_json:
-        typer.echo(f"{package}: all {len(results)} checks passed")
+        if reason and case.check.__name__ == "can_be_made":
+            not_made.add(part)
+        yield Outcome(case, FAILED if reason else PASSED, reason)
 
 
 def _made_with(settings: list[str]) -> dict[str, dict[str, Any]]:
