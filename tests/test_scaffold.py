@@ -249,3 +249,19 @@ def test_a_part_that_cannot_be_made_fails_once(run: Run, acme: Path) -> None:
     assert {case["id"]: case["passed"] for case in told if case["id"] in left_out} == dict.fromkeys(left_out, False)
     assert {case["reason"] for case in told if case["id"] in left_out} == {"not run: the part cannot be made"}
     assert run("plugins", "check", "acme", "--set", "losses.a.weight=2.0")[0] == 0
+
+
+def test_check_tells_that_what_is_installed_is_not_what_is_written(run: Run, acme: Path) -> None:
+    project = acme.parent / "pyproject.toml"
+    (acme / "direct_url.json").write_text(json.dumps({"url": acme.parent.as_uri(), "dir_info": {"editable": True}}))
+    written = '[project.entry-points."i2i.losses"]\ngood = "acme_check:Good"\n'
+    project.write_text(written)
+    assert "problem" not in run("plugins", "check", "acme")[2]
+    project.write_text(written + 'other = "acme_check:Other"\n')
+    code, out, err = run("plugins", "check", "Acme")
+    assert code == 0
+    sentence = f"acme: {project} has changed since it was installed (losses/other)."
+    assert f"problem: {sentence} Install it again: i2i plugins install -e {acme.parent}\n" in err
+    assert "problem" not in out
+    (problem,) = json.loads(run("plugins", "check", "acme", "--json")[1])["problems"]
+    assert problem.startswith(sentence)

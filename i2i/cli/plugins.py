@@ -101,16 +101,22 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Put every part of an installed package through the checks of its kind."""
+    from i2i import doctor as metadata
     from i2i import testing
 
+    cases = testing.cases(package, settings=_made_with(settings))
+    problems, _ = metadata.read([package])
+    if not as_json:
+        _tell(problems)
     outcomes = []
-    for outcome in _outcomes(testing.cases(package, settings=_made_with(settings))):
+    for outcome in _outcomes(cases):
         outcomes.append(outcome)
         if not as_json:
             reason = f": {outcome.reason}" if outcome.word == FAILED else ""
             typer.echo(f"{outcome.word:7} {outcome.case.id}{reason}")
     if as_json:
-        print_json({"package": package, "cases": [outcome.as_json() for outcome in outcomes]})
+        told = [str(problem) for problem in problems]
+        print_json({"package": package, "cases": [outcome.as_json() for outcome in outcomes], "problems": told})
     words = [outcome.word for outcome in outcomes]
     if FAILED in words:
         rest = f", {words.count(NOT_RUN)} were not run" if NOT_RUN in words else ""
