@@ -265,3 +265,20 @@ def test_check_tells_that_what_is_installed_is_not_what_is_written(run: Run, acm
     assert "problem" not in out
     (problem,) = json.loads(run("plugins", "check", "acme", "--json")[1])["problems"]
     assert problem.startswith(sentence)
+
+
+def test_check_names_the_part_that_takes_long(run: Run, acme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from i2i.cli import plugins as verbs
+
+    slow = GOOD.replace("Good", "Slow").replace("print(", '__import__("time").sleep(0.02), print(')
+    (acme.parent / "acme_check.py").write_text(GOOD + slow)
+    (acme / "entry_points.txt").write_text("[i2i.losses]\na = acme_check:Good\nb = acme_check:Slow\n")
+    assert "took" not in run("plugins", "check", "acme")[2]
+    monkeypatch.setattr(verbs, "LONG", 0)
+    for options in ([], ["--json"]):
+        code, out, err = run("plugins", "check", "acme", *options)
+        assert code == 0
+        (said,) = [line for line in err.splitlines() if "the checks took" in line]
+        assert "of which losses.b" in said
+        assert "--set losses.b.KEY=VALUE makes it smaller" in said
+        assert "the checks took" not in out

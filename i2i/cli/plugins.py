@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -117,6 +118,8 @@ def check(
     if as_json:
         told = [str(problem) for problem in problems]
         print_json({"package": package, "cases": [outcome.as_json() for outcome in outcomes], "problems": told})
+    if slow := _slowest(outcomes):
+        typer.echo(slow, err=True)
     words = [outcome.word for outcome in outcomes]
     if FAILED in words:
         rest = f", {words.count(NOT_RUN)} were not run" if NOT_RUN in words else ""
@@ -126,14 +129,17 @@ def check(
 
 
 PASSED, FAILED, NOT_RUN = "passed", "FAILED", "not run"
+LONG = 60
+"""Seconds for the checks of a package, after which it is told what took them."""
 
 
 class Outcome(NamedTuple):
-    """What came of a check; reason: why it did not pass."""
+    """What came of a check, in how many seconds; reason: why it did not pass."""
 
     case: Case
     word: str
     reason: str | None
+    seconds: float
 
     def as_json(self) -> dict[str, Any]:
         """Return what scripts read."""
@@ -148,13 +154,31 @@ def _outcomes(cases: Iterable[Case]) -> Iterator[Outcome]:
     for case in cases:
         part = (case.kind, case.name)
         if part in not_made:
-            yield Outcome(case, NOT_RUN, "not run: the part cannot be made")
+            yield Outcome(case, NOT_RUN, "not run: the part cannot be made", 0.0)
             continue
+        began = perf_counter()
         with redirect_stdout(sys.stderr):  # whatever a part prints is none of our output
             reason = _failure(case)
         if reason and case.check.__name__ == "can_be_made":
             not_made.add(part)
-        yield Outcome(case, FAILED if reason else PASSED, reason)
+        yield Outcome(case, FAILED if reason else PASSED, reason, perf_counter() - began)
+
+
+def _slowest(outcomes: Iterable[Outcome]) -> str | None:
+    """Return a sentence that names the part that took longest, where all took long."""
+    seconds: dict[str, float] = {}
+    for outcome in outcomes:
+        name = f"{outcome.case.kind}.{outcome.case.name}"
+        if outcome.case.check.__name__ != "importing_is_quiet":  # which imports all of the package, at its first part
+            seconds[name] = seconds.get(name, 0.0) + outcome.seconds
+    total = sum(seconds.values())
+    if total <= LONG:
+        return None
+    name = max(seconds, key=seconds.__getitem__)
+    return (
+        f"the checks took {total:.0f} s, of which {name} {seconds[name]:.0f} s: "
+        f"--set {name}.KEY=VALUE makes it smaller, and `i2i plugins show {name.replace('.', '/', 1)}` has its keys."
+    )
 
 
 def _made_with(settings: list[str]) -> dict[str, dict[str, Any]]:
