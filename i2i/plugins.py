@@ -31,6 +31,10 @@ OWN_PACKAGE = "i2i"
 _used: dict[str, str] = {}
 
 
+class PluginWarning(UserWarning):
+    """A package does something that hurts nobody, and that its author should know."""
+
+
 @dataclass(frozen=True)
 class Plugin:
     """One registered part: what `i2i plugins` lists. `target` is `module:object`; `location` holds the metadata."""
@@ -301,7 +305,9 @@ def load(kind: str, name: str) -> Callable[..., Any]:
         raise PluginError(f"{singular(kind)} {name!r} of package {plugin.package}: {plugin.target} is not callable.")
     if deeds:
         what = f"package {plugin.package} {plugin.version}: importing {module} {' and '.join(deeds)}."
-        warnings.warn(f"{what} Its author should know; `i2i plugins doctor` looks for more.", stacklevel=2)
+        warnings.warn(
+            f"{what} Its author should know; `i2i plugins doctor` looks for more.", PluginWarning, stacklevel=2
+        )
     _used[plugin.package] = plugin.version
     return part  # type: ignore[no-any-return]
 

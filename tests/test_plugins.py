@@ -3,7 +3,9 @@
 import json
 import os
 import random
+import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -212,7 +214,7 @@ def test_an_import_that_prints_or_reseeds_disturbs_nobody(
         with pytest.raises(PluginError, match="ZeroDivisionError"):
             plugins.load("losses", "loud")
     else:
-        with pytest.warns(UserWarning, match=rf"package acme 1\.0: importing acme_loud .*{deed}"):
+        with pytest.warns(plugins.PluginWarning, match=rf"package acme 1\.0: importing acme_loud .*{deed}"):
             assert plugins.load("losses", "loud").__name__ == "Loss"
     assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == before
     assert capsys.readouterr().out == ""
@@ -471,3 +473,19 @@ def test_what_cannot_be_shown_is_a_sentence(run: Run, install: Install, name: st
     assert got == code
     assert message in err
     assert "Traceback" not in err
+
+
+def test_a_loud_import_is_one_line_on_stderr(install: Install, tmp_path: Path) -> None:
+    code = "print('hello')\nclass Loss: pass\n"
+    install("acme", "[i2i.losses]\nloud = acme_loud:Loss\n", acme_loud=code)
+    asked = [sys.executable, "-m", "i2i", "plugins", "show", "losses/loud"]
+    done = subprocess.run(asked, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "hello" not in done.stdout
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("warning: package acme 1.0: importing acme_loud prints 'hello")
+
+
+def test_other_warnings_look_as_in_python(run: Run) -> None:
+    run("plugins")
+    assert warnings.formatwarning("m", UserWarning, "f.py", 3, "x = 1") == "f.py:3: UserWarning: m\n  x = 1\n"
