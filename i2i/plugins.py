@@ -389,7 +389,7 @@ def singular(kind: str) -> str:
 def matching(pattern: str | None, verbs: Iterable[str] = ()) -> list[Plugin]:
     """Return the claims whose kind, name, package or kind/name matches a pattern with * and ?; all for None.
 
-    UsageError when there are none; verbs: what else the pattern may have been meant for.
+    The kind may be in the singular. UsageError when there are none; verbs: what else may have been meant.
     """
     parts = scan().parts()
     if pattern is None:
@@ -405,7 +405,8 @@ def matching(pattern: str | None, verbs: Iterable[str] = ()) -> list[Plugin]:
 
 
 def _words(part: Plugin) -> list[str]:
-    return [word.casefold() for word in (part.kind, part.name, part.package, f"{part.kind}/{part.name}")]
+    kinds = (part.kind, singular(part.kind))
+    return [word.casefold() for word in (*kinds, part.name, part.package, *(f"{kind}/{part.name}" for kind in kinds))]
 
 
 def named(text: str) -> Plugin:
@@ -413,6 +414,10 @@ def named(text: str) -> Plugin:
 
     UsageError when there is none, or when several kinds have the name; PluginError when two packages claim it.
     """
+    if set(text) & set("*?["):
+        raise UsageError(
+            f"{text!r} may be several parts, and one is shown at a time. `i2i plugins {text!r}` lists them."
+        )
     kind, slash, name = text.rpartition("/")
     known = {word: k for k in kinds() for word in (k, singular(k))}
     if slash and kind not in known:
