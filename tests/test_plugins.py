@@ -365,6 +365,22 @@ def test_a_filter_that_nothing_matches_names_the_nearest(run: Run) -> None:
         assert f"Did you mean '{meant}'?" in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("shw", "unet"), "show"),
+        (("--json", "shwo", "unet"), "show"),
+        (("chek", "i2i", "--json"), "check"),
+        (("a", "b"), None),
+    ],
+)
+def test_a_misspelt_verb_is_named(run: Run, arguments: tuple[str, ...], meant: str | None) -> None:
+    code, out, err = run("plugins", *arguments)
+    assert (code, out) == (2, "")
+    assert (f"Did you mean {meant!r}?" in err) == bool(meant)
+    assert "Verbs: check, doctor, install, list, new, show." in err
+
+
 def test_a_listing_tells_of_what_is_broken(run: Run, install: Install) -> None:
     install("broken", b"[i2i.losses]\nx = \xff:Y\n")
     code, out, err = run("plugins", "unet")

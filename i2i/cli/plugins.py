@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from i2i.cli.app import GROUPS, AsJson, print_json, print_table
-from i2i.errors import PluginError, UsageError
+from i2i.errors import PluginError, UsageError, nearest
 
 if TYPE_CHECKING:
     from i2i.plugins import Fault
@@ -26,7 +26,15 @@ class Listing(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the verb `list` before what begins with no verb."""
         known = {*self.commands, *ctx.help_option_names}
-        return super().parse_args(ctx, args if args and args[0] in known else ["list", *args])
+        if args and args[0] in known:
+            return super().parse_args(ctx, args)
+        words = [word for word in args if not word.startswith("-")]
+        if len(words) > 1:
+            raise UsageError(
+                f"i2i plugins has no verb {words[0]!r}.{nearest(words[0], self.commands)} Verbs: "
+                f"{', '.join(sorted(self.commands))}. To list parts takes one pattern, in quotes where it has a *."
+            )
+        return super().parse_args(ctx, ["list", *args])
 
 
 group = typer.Typer(cls=Listing, help=GROUPS["plugins"], rich_markup_mode=None)
