@@ -45,9 +45,11 @@ def told(*packages: str) -> str:
     return "\n".join(f"{fault}" for fault in faults)
 
 
-def test_all_is_well_in_one_line(site: Path, run: Run) -> None:
+def test_all_is_well_and_what_looks_further(site: Path, run: Run) -> None:
     code, out, err = run("plugins", "doctor", "sound")
-    assert (code, out, err) == (0, "all is well with sound\n", "")
+    lines = out.splitlines()
+    assert (code, lines[0], len(lines), err) == (0, "all is well with sound", 2, "")
+    assert lines[1].endswith("`i2i plugins check sound`")
 
 
 def test_what_is_wrong_is_said_with_its_remedy_and_exit_4(site: Path, run: Run) -> None:

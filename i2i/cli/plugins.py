@@ -225,6 +225,9 @@ def doctor(
         print_json({"packages": names, "problems": [vars(fault) for fault in faults]})
     elif not faults:
         typer.echo(f"all is well with {', '.join(names)}")
+        if packages:
+            verbs = ", ".join(f"`i2i plugins check {name}`" for name in packages)
+            typer.echo(f"its parts themselves are put to the test by {verbs}")
     for fault in [] if as_json else faults:
         typer.echo(f"{fault.package}: {fault.problem}\n    {fault.remedy}")
     if faults:
