@@ -22,11 +22,12 @@ ABSENT = "in a fresh process gets nothing"
 def probe(targets: list[str], said: BinaryIO, answer: TextIO) -> None:
     """Import `module` or `module:object`, one after the other, and write a line [target, problems] after each.
 
-    said: where all output goes.
+    Before them goes a line that all is ready. said: where all output goes.
     """
     for library in ("random", "numpy.random", "torch"):  # first, so that what they do is not laid to a part
         with contextlib.suppress(Exception):
             importlib.import_module(library)
+    print("ready", file=answer, flush=True)
     for target in targets:
         print(json.dumps([target, _import(target, said)]), file=answer, flush=True)
 

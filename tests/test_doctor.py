@@ -210,11 +210,14 @@ def test_a_part_that_ends_the_process_is_told_from_the_sound_one(site: Path) -> 
     assert "acme_dies:Loss ends the process (code 7)" in fault.problem
 
 
-def test_a_part_that_takes_for_ever_is_given_up(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    add(site, "slow", PART.format("slow", "acme_slow"), acme_slow="import time; time.sleep(99)")
-    monkeypatch.setattr(quiet, "PATIENCE", 0.1)
-    (fault,) = doctor.examine(["slow"])
-    assert "acme_slow:Loss takes more than 0.1 s" in fault.problem
+def test_a_part_that_takes_for_ever_is_given_up_and_no_other(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long the process itself takes to start counts for none, and what one part takes for no other."""
+    add(site, "slow", PART.format("slow", "z_slow"), z_slow="import time; time.sleep(99)")
+    for name in ("leisurely", "unhurried"):
+        add(site, name, PART.format(name, f"acme_{name}"), **{f"acme_{name}": f"import time; time.sleep(0.8)\n{SOUND}"})
+    monkeypatch.setattr(quiet, "PATIENCE", 1.5)
+    (fault,) = doctor.examine(["slow", "leisurely", "unhurried", "sound"])
+    assert "z_slow:Loss takes more than 1.5 s" in fault.problem
 
 
 def test_what_cannot_be_called_and_what_two_packages_break_alike_are_named(site: Path, run: Run) -> None:
