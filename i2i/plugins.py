@@ -278,10 +278,13 @@ def unknown(kind: str, name: str) -> str:
     known = names(kind)
     if not known and not names("methods"):
         return "i2i finds none of its own parts: it is not installed. Run: pip install -e . (in its folder)"
-    text = f"unknown {singular(kind)} {name!r}.{nearest(name, known)} Known: {', '.join(known) or 'none'}."
-    if problems := scan().problems:
-        text += f" Some packages are broken: {'; '.join(map(str, problems))}"
-    return text
+    return f"unknown {singular(kind)} {name!r}.{nearest(name, known)} Known: {', '.join(known) or 'none'}.{_broken()}"
+
+
+def _broken() -> str:
+    """Return what may hide a part, for the end of a sentence that there is none of its name."""
+    problems = "; ".join(map(str, scan().problems))
+    return f" Some packages are broken: {problems}" if problems else ""
 
 
 def load(kind: str, name: str) -> Callable[..., Any]:
@@ -399,7 +402,7 @@ def matching(pattern: str | None, verbs: Iterable[str] = ()) -> list[Plugin]:
         known = dict.fromkeys([*kinds(), *(word for part in parts for word in (part.package, part.name)), *verbs])
         raise UsageError(
             f"no kind, name or package of a part matches {pattern!r}.{nearest(pattern, known)} "
-            f"Kinds: {', '.join(kinds())}; '*' stands for anything."
+            f"Kinds: {', '.join(kinds())}; '*' stands for anything.{_broken()}"
         )
     return found
 
@@ -428,7 +431,7 @@ def named(text: str) -> Plugin:
         raise UsageError(f"{name!r} is the name of parts of {len(having)} kinds. Say which: {ways}.")
     if not having:
         every = [name for k in kinds() for name in names(k)]
-        raise UsageError(f"there is no part {name!r}.{nearest(name, every)} `i2i plugins` lists all.")
+        raise UsageError(f"there is no part {name!r}.{nearest(name, every)} `i2i plugins` lists all.{_broken()}")
     if name not in names(having[0]):
         raise UsageError(unknown(having[0], name))
     return find(having[0], name)
