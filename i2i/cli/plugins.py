@@ -128,12 +128,10 @@ def check(
         print_json({"package": package, "cases": [outcome.as_json() for outcome in outcomes], "problems": told})
     if slow := _slowest(outcomes):
         typer.echo(slow, err=True)
-    words = [outcome.word for outcome in outcomes]
-    if FAILED in words:
-        rest = f", {words.count(NOT_RUN)} were not run" if NOT_RUN in words else ""
-        raise PluginError(f"{package}: {words.count(FAILED)} of {len(words)} checks failed{rest}.")
+    if failed := _failed(outcomes):
+        raise PluginError(f"{package}: {failed}.")
     if not as_json:
-        typer.echo(f"{package}: all {len(words)} checks passed")
+        typer.echo(f"{package}: all {len(outcomes)} checks passed")
 
 
 PASSED, FAILED, NOT_RUN = "passed", "FAILED", "not run"
@@ -170,6 +168,14 @@ def _outcomes(cases: Iterable[Case]) -> Iterator[Outcome]:
         if reason and case.check.__name__ == "can_be_made":
             not_made.add(part)
         yield Outcome(case, FAILED if reason else PASSED, reason, perf_counter() - began)
+
+
+def _failed(outcomes: Iterable[Outcome]) -> str | None:
+    words = [outcome.word for outcome in outcomes]
+    if FAILED not in words:
+        return None
+    rest = f", {words.count(NOT_RUN)} were not run" if NOT_RUN in words else ""
+    return f"{words.count(FAILED)} of {len(words)} checks failed{rest}"
 
 
 def _slowest(outcomes: Iterable[Outcome]) -> str | None:
