@@ -47,8 +47,8 @@ def compose(recipe: Recipe) -> Pipeline:
     method: nn.Module = make(recipe.method, task, contract=Method)
     if not isinstance(method, nn.Module) or not isinstance(getattr(method, GENERATOR, None), nn.Module):
         raise PluginError(
-            f"method {name_of(recipe.method)} is no torch module with a network {GENERATOR!r}, the generator that every "
-            "method has."
+            f"method {name_of(recipe.method)} is no torch module with a network {GENERATOR!r}, its generator, as "
+            "every method is."
         )
     known = players(method)
     if unknown := [name for name in recipe.optimizer if name and name not in known]:
