@@ -109,9 +109,11 @@ class CUT(nn.Module):
         for name, contrast in contrasts.items():
             losses = []
             for head, (query, key) in zip(self.heads, contrast, strict=True):
+                told = head(query)
+                # Not before: torch 2.9's autocast keeps what it casts, and weights cast here would have no gradient.
                 with torch.no_grad():
                     key = head(key)
-                losses.append(patch_nce(head(query), key, self.temperature))
+                losses.append(patch_nce(told, key, self.temperature))
             terms[name] = self.weight / len(contrasts) * torch.stack(losses).mean()
         return terms
 
