@@ -172,7 +172,7 @@ def _tell(session: Session, what: str, *news: Any) -> None:
 def _loop(session: Session) -> None:
     settings, training = session.settings, session.training
     averages, clock, pictures = Averages(), time.perf_counter(), 0
-    for report in fit(training, _saving(session, _batches(session))):
+    for report in fit(training, _saving(session, batches(session.pipeline, session.training.device, session.training.step))):
         averages.add(report)
         pictures += settings.batch
         step, last = report.step, report.step == training.steps
@@ -197,16 +197,12 @@ def _loop(session: Session) -> None:
             raise Interrupted(f"stopped and saved at step {step}. Go on: i2i train --resume {session.run.path}", code)
 
 
-def _batches(session: Session) -> Iterator[Batch]:
-    settings, pipeline, device = session.settings, session.pipeline, session.training.device
+def batches(pipeline: Pipeline, device: torch.device, start: int) -> Iterator[Batch]:
+    """Yield the training batches for ever, from step `start`: read, prepared, on the device, augmented and encoded."""
+    settings = pipeline.recipe.train
     workers = auto_workers(device) if settings.workers == "auto" else settings.workers
     pictures = stream(
-        pipeline.samples,
-        batch=settings.batch,
-        seed=settings.seed,
-        start=session.training.step,
-        workers=workers,
-        device=device,
+        pipeline.samples, batch=settings.batch, seed=settings.seed, start=start, workers=workers, device=device
     )
     for batch in pictures:
         made = pipeline.task.batch(pipeline.augment(batch))
