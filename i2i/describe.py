@@ -191,6 +191,8 @@ def text(shown: Description) -> str:
         shown.doc or "It has no docstring.",
         "",
     ]
+    if shown.supplied:
+        lines.append(f"given by the run: {', '.join(shown.supplied)}")
     if not shown.parameters:
         return "\n".join([*lines, "It takes no parameters."])
     width = max(len(parameter.name) for parameter in shown.parameters)

@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
-import json
 import os
 import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from i2i import plugins, quiet
 from i2i.errors import UsageError, nearest
 from i2i.plugins import Fault, Plugin
+from i2i.probe import ABSENT
 
 
 def examine(wanted: Sequence[str] = ()) -> list[Fault]:
@@ -33,9 +30,10 @@ def examine(wanted: Sequence[str] = ()) -> list[Fault]:
 
 def read(wanted: Sequence[str] = ()) -> tuple[list[Fault], list[Plugin]]:
     """Return what metadata tell to be wrong, without importing anything, and the parts that may yet be sound."""
-    told = [*plugins.scan().problems, *_shadowed(), *_claimed_twice(), *_misspelt(), *_rival()]
+    told = [*plugins.scan().problems, *_shadowed(), *_claimed_twice(), *_rival()]
+    parts = plugins.scan().parts()
     packages: dict[str, list[Plugin]] = {}
-    for part in plugins.scan().parts():
+    for part in [*parts, *plugins.scan().misspelt]:
         packages.setdefault(part.package, []).append(part)
     chosen = [plugins.normalised(name) for name in wanted]
     known = {*packages, *(fault.package for fault in told)}
@@ -45,7 +43,7 @@ def read(wanted: Sequence[str] = ()) -> tuple[list[Fault], list[Plugin]]:
     chosen = chosen or sorted(known)
     stale = [fault for name in chosen for fault in _stale(packages.get(name, []))]
     gone = {fault.package for fault in stale}
-    sound = [part for name in chosen if name not in gone for part in packages.get(name, [])]
+    sound = [part for part in parts if part.package in chosen and part.package not in gone]
     missing = {part: fault for part in sound if (fault := _missing(part))}
     faults = [*(fault for fault in told if fault.package in chosen), *stale, *missing.values()]
     return faults, [part for part in sound if part not in missing]
@@ -71,8 +69,8 @@ def _shadowed() -> Iterator[Fault]:
 def _of_editable(package: str, folder: str) -> bool:
     """Return whether a folder holds what was left by building the editable installation that hides it."""
     location = next((part.location for part in plugins.scan().parts() if part.package == package), None)
-    source = _editable(location) if location else None
-    return source is not None and Path(folder).is_relative_to(os.path.realpath(source))
+    _, source, editable = plugins.origin(location) if location else ("", None, False)
+    return source is not None and editable and Path(folder).is_relative_to(os.path.realpath(source))
 
 
 def _registers(folder: str, name: str) -> bool:
@@ -90,16 +88,6 @@ def _claimed_twice() -> Iterator[Fault]:
         yield Fault(claims[-1].package, problem, f"Uninstall one of them: pip uninstall {claims[-1].package}")
 
 
-def _misspelt() -> Iterator[Fault]:
-    own = {part.kind for part in plugins.scan().parts() if part.package == plugins.OWN_PACKAGE}
-    meant = {plugins.singular(kind): kind for kind in own}
-    for part in plugins.scan().parts():
-        if part.kind in meant and part.kind not in own:
-            problem = f"it registers {part.name!r} in the group i2i.{part.kind}, where no recipe finds it."
-            remedy = f"Write i2i.{meant[part.kind]} in its pyproject.toml, and install it again."
-            yield Fault(part.package, problem, remedy)
-
-
 def _rival() -> Iterator[Fault]:
     if any("albumentationsx" in plugins.distributions(folder or ".") for folder in sys.path):
         problem = (
@@ -114,30 +102,20 @@ def _stale(parts: list[Plugin]) -> list[Fault]:
     if not parts:
         return []
     package, location = parts[0].package, parts[0].location
-    folder = _editable(location)
-    if folder is None:
+    _, folder, editable = plugins.origin(location)
+    if folder is None or not editable:
         return _files_gone(package, location)
     if not folder.is_dir():
         problem = f"it was installed from {folder} (editable), and that folder is gone."
-        remedy = f"Install it from where it is now: pip install -e FOLDER. Or: pip uninstall {package}"
+        remedy = f"Install it from where it is now: i2i plugins install -e FOLDER. Or: pip uninstall {package}"
         return [Fault(package, problem, remedy)]
     written = _entry_points(folder / "pyproject.toml")
     known = {(part.kind, part.name): part.target for part in parts}
     if written is not None and written != known:
         changed = sorted(f"{kind}/{name}" for kind, name in {k for k, _ in set(written.items()) ^ set(known.items())})
         problem = f"{folder / 'pyproject.toml'} has changed since it was installed ({', '.join(changed)})."
-        return [Fault(package, problem, f"Install it again: pip install -e {folder}")]
+        return [Fault(package, problem, f"Install it again: {plugins.reinstalling(package, location)}")]
     return []
-
-
-def _editable(location: Path) -> Path | None:
-    """Return the folder that an editable installation points to; None for an ordinary one."""
-    try:
-        told: dict[str, Any] = json.loads((location / "direct_url.json").read_bytes())
-        editable, url = told.get("dir_info", {}).get("editable"), urlsplit(told["url"])
-    except (OSError, ValueError, KeyError, AttributeError):
-        return None
-    return Path(url2pathname(url.path)) if editable and url.scheme == "file" else None
 
 
 def _entry_points(project: Path) -> dict[tuple[str, str], str] | None:
@@ -166,7 +144,7 @@ def _files_gone(package: str, location: Path) -> list[Fault]:
     if not gone:
         return []
     problem = f"{len(gone)} of the {len(modules)} modules that were installed are gone, such as {gone[0]}."
-    remedy = f"Reinstall it: pip install --force-reinstall --no-deps {package}. Or delete what is left: {location}"
+    remedy = f"Install it again: {plugins.reinstalling(package, location)}. Or delete what is left: {location}"
     return [Fault(package, problem, remedy)]
 
 
@@ -176,7 +154,7 @@ def _missing(part: Plugin) -> Fault | None:
     if _is_there(module):
         return None
     problem = f"{plugins.singular(part.kind)} {part.name!r} points to {module}, and there is no such module."
-    return Fault(part.package, problem, f"Reinstall it: pip install --force-reinstall --no-deps {part.package}")
+    return Fault(part.package, problem, plugins.absent(part))
 
 
 def _is_there(module: str) -> bool:
@@ -200,6 +178,16 @@ def _imported(parts: list[Plugin]) -> Iterator[Fault]:
     targets = {part.target.removesuffix(":") for part in parts}
     found = quiet.importing(tuple(sorted(targets))) if targets else {}
     for part in parts:
-        for told in found[part.target.removesuffix(":")]:
-            remedy = f"Update it, or tell its author; {part.version} is installed. Or: pip uninstall {part.package}"
+        target = part.target.removesuffix(":")
+        for told in found[target]:
+            remedy = plugins.absent(part) if told.startswith(f"{target} {ABSENT}") else _remedy(part)
             yield Fault(part.package, f"importing {told}.", remedy)
+
+
+def _remedy(part: Plugin) -> str:
+    """Say who mends what a part's own code does."""
+    _, folder, editable = plugins.origin(part.location)
+    if folder is None:
+        return f"Update it, or tell its author; {part.version} is installed. Or: pip uninstall {part.package}"
+    again = "" if editable else f" Then install it again: {plugins.reinstalling(part.package, part.location)}"
+    return f"Mend it in {folder}.{again}"

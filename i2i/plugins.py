@@ -11,7 +11,9 @@ import functools
 import io
 import os
 import re
+import shlex
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -27,6 +29,10 @@ PREFIX = "i2i."
 OWN_PACKAGE = "i2i"
 
 _used: dict[str, str] = {}
+
+
+class PluginWarning(UserWarning):
+    """A package does something that hurts nobody, and that its author should know."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,13 @@ class Fault:
 
 @dataclass(frozen=True)
 class Scan:
-    """All that the installed packages register, claims by kind and name, and what is wrong with their metadata."""
+    """All that the installed packages register, claims by kind and name, and what is wrong with their metadata.
+
+    misspelt: claims in a group that no recipe reads, which count for nothing; each has its problem.
+    """
 
     claims: dict[str, dict[str, list[Plugin]]] = field(default_factory=dict)
+    misspelt: list[Plugin] = field(default_factory=list)
     problems: list[Fault] = field(default_factory=list)
 
     def parts(self) -> list[Plugin]:
@@ -84,6 +94,7 @@ def scan() -> Scan:
                 continue
             if ours:
                 _add(Path(folder or "."), package, names, ours, found)
+    _set_aside_misspelt(found)
     return found
 
 
@@ -163,9 +174,79 @@ def _read(location: Path, data: bytes, package: str, version: str, found: Scan) 
         found.claims.setdefault(kind, {}).setdefault(part.name, []).append(plugin)
 
 
+def _set_aside_misspelt(found: Scan) -> None:
+    """Turn the claims of groups in the singular, where no recipe finds them, into problems."""
+    own = {part.kind for part in found.parts() if part.package == OWN_PACKAGE}
+    for kind in sorted(own):
+        wrong = singular(kind)
+        for claim in (
+            [] if wrong in own else [claim for claims in found.claims.pop(wrong, {}).values() for claim in claims]
+        ):
+            problem = f"it registers {claim.name!r} in the group i2i.{wrong}, where no recipe finds it."
+            again = reinstalling(claim.package, claim.location)
+            remedy = f"Write i2i.{kind} in its pyproject.toml, and install it again: {again}"
+            found.problems.append(Fault(claim.package, problem, remedy))
+            found.misspelt.append(claim)
+
+
 def _unreadable(package: str, path: Path, reason: str) -> Fault:
     problem = f"its metadata cannot be read ({path}: {reason}), so its parts are left out."
-    return Fault(package, problem, f"Reinstall it: pip install --force-reinstall {package}")
+    return Fault(package, problem, f"Install it again: {reinstalling(package, path.parent)}")
+
+
+def origin(location: Path) -> tuple[str, Path | None, bool]:
+    """Return where a package was installed from, as pip notes it: the URL, the folder where it is one, and if editable.
+
+    `location` holds the metadata (PEP 610); the URL of a package from an index is empty.
+    """
+    import json
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname  # loads what speaks HTTP, which a listing has no need of
+
+    try:
+        told: dict[str, Any] = json.loads((location / "direct_url.json").read_bytes())
+        url, folder = str(told["url"]), told.get("dir_info", {})
+        path = Path(url2pathname(urlsplit(url).path)) if "dir_info" in told and url.startswith("file:") else None
+        tool = told.get("vcs_info", {}).get("vcs")
+        return f"{tool}+{url}" if tool else url, path, bool(path and folder.get("editable"))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return "", None, False
+
+
+def reinstalling(package: str, location: Path) -> str:
+    """Return the command that installs a package again from where it came.
+
+    Only one that came from an index is asked of it by name: of another, anybody may have put up a namesake there.
+    """
+    url, folder, _ = origin(location)
+    if folder:
+        return f"i2i plugins install -e {shlex.quote(str(folder))}"
+    return f"pip install --force-reinstall --no-deps {shlex.quote(url or package)}"
+
+
+def absent(part: Plugin) -> str:
+    """Return the remedy for a part whose target is not there: its files are gone, or it has another name by now."""
+    _, folder, _ = origin(part.location)
+    check = f"See that {folder / 'pyproject.toml'} says where it is, and install" if folder else "Install"
+    return f"{check} it again: {reinstalling(part.package, part.location)}"
+
+
+def failure(error: BaseException, module: str) -> tuple[str, str]:
+    """Return what an import of `module` raised, in words, and the last file:line of the package's own on the way there.
+
+    The place is empty where nothing of the package had run: then it is not there, or cannot be read.
+    """
+    name = type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{name}: {error.msg}", f"{error.filename}:{error.lineno}"
+    top = module.partition(".")[0]
+    trace = error.__traceback__.tb_next if error.__traceback__ else None  # behind the frame that caught it
+    own = [
+        f"{frame.f_code.co_filename}:{line}"
+        for frame, line in traceback.walk_tb(trace)
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == top
+    ]
+    return f"{name}: {' '.join(str(error).split())}", own[-1] if own else ""
 
 
 def kinds() -> list[str]:
@@ -197,10 +278,13 @@ def unknown(kind: str, name: str) -> str:
     known = names(kind)
     if not known and not names("methods"):
         return "i2i finds none of its own parts: it is not installed. Run: pip install -e . (in its folder)"
-    text = f"unknown {singular(kind)} {name!r}.{nearest(name, known)} Known: {', '.join(known) or 'none'}."
-    if problems := scan().problems:
-        text += f" Some packages are broken: {'; '.join(map(str, problems))}"
-    return text
+    return f"unknown {singular(kind)} {name!r}.{nearest(name, known)} Known: {', '.join(known) or 'none'}.{_broken()}"
+
+
+def _broken() -> str:
+    """Return what may hide a part, for the end of a sentence that there is none of its name."""
+    problems = "; ".join(map(str, scan().problems))
+    return f" Some packages are broken: {problems}" if problems else ""
 
 
 def load(kind: str, name: str) -> Callable[..., Any]:
@@ -215,16 +299,18 @@ def load(kind: str, name: str) -> Callable[..., Any]:
             warnings.simplefilter("ignore")
             part = entrypoints.EntryPoint(name, module, attribute).load()
     except (Exception, SystemExit) as error:
+        what, place = failure(error, module)
         raise PluginError(
             f"{singular(kind)} {name!r} of package {plugin.package} {plugin.version} cannot be imported "
-            f"({plugin.target}): {type(error).__name__}: {error}. If its code has just changed, reinstall it "
-            f"(an editable install does not see new entry points): pip install --force-reinstall {plugin.package}"
+            f"({plugin.target}): {what}. {f'The fault is there: {place}' if place else absent(plugin)}"
         ) from error
     if not callable(part):
         raise PluginError(f"{singular(kind)} {name!r} of package {plugin.package}: {plugin.target} is not callable.")
     if deeds:
         what = f"package {plugin.package} {plugin.version}: importing {module} {' and '.join(deeds)}."
-        warnings.warn(f"{what} Its author should know; `i2i plugins doctor` looks for more.", stacklevel=2)
+        warnings.warn(
+            f"{what} Its author should know; `i2i plugins doctor` looks for more.", PluginWarning, stacklevel=2
+        )
     _used[plugin.package] = plugin.version
     return part  # type: ignore[no-any-return]
 
@@ -306,7 +392,7 @@ def singular(kind: str) -> str:
 def matching(pattern: str | None, verbs: Iterable[str] = ()) -> list[Plugin]:
     """Return the claims whose kind, name, package or kind/name matches a pattern with * and ?; all for None.
 
-    UsageError when there are none; verbs: what else the pattern may have been meant for.
+    The kind may be in the singular. UsageError when there are none; verbs: what else may have been meant.
     """
     parts = scan().parts()
     if pattern is None:
@@ -316,13 +402,14 @@ def matching(pattern: str | None, verbs: Iterable[str] = ()) -> list[Plugin]:
         known = dict.fromkeys([*kinds(), *(word for part in parts for word in (part.package, part.name)), *verbs])
         raise UsageError(
             f"no kind, name or package of a part matches {pattern!r}.{nearest(pattern, known)} "
-            f"Kinds: {', '.join(kinds())}; '*' stands for anything."
+            f"Kinds: {', '.join(kinds())}; '*' stands for anything.{_broken()}"
         )
     return found
 
 
 def _words(part: Plugin) -> list[str]:
-    return [word.casefold() for word in (part.kind, part.name, part.package, f"{part.kind}/{part.name}")]
+    kinds = (part.kind, singular(part.kind))
+    return [word.casefold() for word in (*kinds, part.name, part.package, *(f"{kind}/{part.name}" for kind in kinds))]
 
 
 def named(text: str) -> Plugin:
@@ -330,6 +417,10 @@ def named(text: str) -> Plugin:
 
     UsageError when there is none, or when several kinds have the name; PluginError when two packages claim it.
     """
+    if set(text) & set("*?["):
+        raise UsageError(
+            f"{text!r} may be several parts, and one is shown at a time. `i2i plugins {text!r}` lists them."
+        )
     kind, slash, name = text.rpartition("/")
     known = {word: k for k in kinds() for word in (k, singular(k))}
     if slash and kind not in known:
@@ -340,7 +431,7 @@ def named(text: str) -> Plugin:
         raise UsageError(f"{name!r} is the name of parts of {len(having)} kinds. Say which: {ways}.")
     if not having:
         every = [name for k in kinds() for name in names(k)]
-        raise UsageError(f"there is no part {name!r}.{nearest(name, every)} `i2i plugins` lists all.")
+        raise UsageError(f"there is no part {name!r}.{nearest(name, every)} `i2i plugins` lists all.{_broken()}")
     if name not in names(having[0]):
         raise UsageError(unknown(having[0], name))
     return find(having[0], name)

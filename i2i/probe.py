@@ -13,17 +13,21 @@ import tempfile
 import threading
 from typing import BinaryIO, TextIO
 
-from i2i.plugins import random_states
+from i2i.plugins import failure, random_states
+
+ABSENT = "in a fresh process gets nothing"
+"""Said of a target that is not there, or cannot be read: none of its package's code has failed."""
 
 
 def probe(targets: list[str], said: BinaryIO, answer: TextIO) -> None:
     """Import `module` or `module:object`, one after the other, and write a line [target, problems] after each.
 
-    said: where all output goes.
+    Before them goes a line that all is ready. said: where all output goes.
     """
     for library in ("random", "numpy.random", "torch"):  # first, so that what they do is not laid to a part
         with contextlib.suppress(Exception):
             importlib.import_module(library)
+    print("ready", file=answer, flush=True)
     for target in targets:
         print(json.dumps([target, _import(target, said)]), file=answer, flush=True)
 
@@ -38,7 +42,8 @@ def _import(target: str, said: BinaryIO) -> list[str]:
         if attribute and not callable(operator.attrgetter(attribute)(imported)):
             return [f"{target} gives something that cannot be called"]
     except BaseException as error:  # SystemExit too
-        return [f"{target} in a fresh process fails: {type(error).__name__}: {error}"]
+        what, place = failure(error, module)
+        return [f"{target} in a fresh process fails: {what} ({place})" if place else f"{target} {ABSENT}: {what}"]
     new = sorted(thread.name for thread in set(threading.enumerate()) - threads)
     end = _position(said)
     moved = [name for name, state in _drawn().items() if state != drawn.get(name, state)]

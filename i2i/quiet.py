@@ -5,16 +5,19 @@ from __future__ import annotations
 import functools
 import json
 import os
+import queue
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 from i2i import plugins
 from i2i.plugins import Plugin
 
 PATIENCE = 300
-"""Seconds for all the modules of a package, and for those behind one that took too long."""
+"""Seconds for the module of one part, when torch and numpy are there already."""
 # The path comes before `i2i` is imported; without the script's own folder on it (-P), whose files have common names.
 SCRIPT = """
 import json, os, sys
@@ -60,13 +63,42 @@ def importing(targets: tuple[str, ...]) -> dict[str, list[str]]:
     return found
 
 
-def _answers(targets: list[str]) -> tuple[list[str], str]:
+def _answers(targets: list[str]) -> tuple[list[bytes], str]:
     """Return a line for each target that was come to the end of, and how the process ended."""
     command = [sys.executable, "-P", "-W", "ignore", "-c", SCRIPT]
     environment = {**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1", "I2I_PROBE_PATH": json.dumps(sys.path)}
-    asked = json.dumps(targets).encode()
+    with tempfile.TemporaryFile() as asked:
+        asked.write(json.dumps(targets).encode())
+        asked.seek(0)
+        process = subprocess.Popen(
+            command, stdin=asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+        )
     try:
-        done = subprocess.run(command, input=asked, capture_output=True, timeout=PATIENCE, env=environment)
-    except subprocess.TimeoutExpired as error:
-        return (error.stdout or b"").decode().splitlines(), f"takes more than {PATIENCE} s"
-    return done.stdout.decode().splitlines(), f"ends the process (code {done.returncode})"
+        return _heard(process, len(targets))
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _heard(process: subprocess.Popen[bytes], count: int) -> tuple[list[bytes], str]:
+    heard: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(process.stdout, heard), daemon=True).start()
+    lines: list[bytes] = []
+    try:
+        # The first line says that it is ready: until then it loads torch and no part, however long that takes.
+        for patience in (None, *[PATIENCE] * count):
+            line = heard.get(timeout=patience)
+            if not line:
+                return lines[1:], f"ends the process (code {process.wait(PATIENCE)})"
+            lines.append(line)
+    except (queue.Empty, subprocess.TimeoutExpired):
+        return lines[1:], f"takes more than {PATIENCE} s"
+    return lines[1:], ""
+
+
+def _listen(stdout: IO[bytes], heard: queue.SimpleQueue[bytes]) -> None:
+    """Pass on each line, and an empty one in the end."""
+    with stdout:
+        for line in stdout:
+            heard.put(line)
+    heard.put(b"")

@@ -501,7 +501,7 @@ BROKEN: list[tuple[str, Any, str, str]] = [
         "losses",
         wanting,
         "can_be_made",
-        r"without 'root': give a default.*settings=\{\"losses.NAME\": \{\"root\": ...\}\}",
+        r"without 'root': give a default.*settings=\{\"losses.wanting\": \{\"root\": ...\}\}",
     ),
     ("generators", Cropping, "generator_keeps_the_size", r"expected \(2, 5, 25, 27\): the same size"),
     ("generators", Multiplied, "generator_keeps_the_size", "'multiple' is a number of pixels, not 0"),

@@ -227,7 +227,7 @@ def test_settings_may_name_what_the_run_supplies() -> None:
 
     found = {case.check.__name__: case for case in cases({"methods": [Picky]})}
     with pytest.raises(
-        AssertionError, match=r"picky: translates a into b alone. The checks may be told .*\"methods.NAME"
+        AssertionError, match=r"picky: translates a into b alone. The checks may be told .*\"methods.Picky"
     ):
         found["can_be_made"]()
     for case in cases({"methods": [Picky]}, settings={"methods.Picky": {"task": Right()}}):

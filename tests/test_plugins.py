@@ -3,7 +3,9 @@
 import json
 import os
 import random
+import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -128,24 +130,68 @@ def test_a_malformed_package_is_named_and_hides_no_other(install: Install, conte
     (problem,) = plugins.scan().problems
     assert problem.package == "broken"
     assert "entry_points.txt" in problem.problem
-    assert problem.remedy == "Reinstall it: pip install --force-reinstall broken"
+    assert problem.remedy == "Install it again: pip install --force-reinstall --no-deps broken"
     with pytest.raises(PluginError, match="broken"):
         plugins.find("losses", "nothing-of-the-kind")
 
 
+PLACES = ["index", "folder", "editable", "archive", "git"]
+ARCHIVE, GIT = "https://acme.example/acme.whl", "https://acme.example/acme.git"
+
+
+def note_origin(metadata: Path, place: str, folder: Path) -> str:
+    """Write where a package came from as pip does, and return the command that brings it from there again."""
+    folder.mkdir()
+    noted: dict[str, tuple[dict[str, object], str]] = {
+        "folder": ({"url": folder.as_uri(), "dir_info": {}}, f"i2i plugins install -e '{folder}'"),
+        "editable": ({"url": folder.as_uri(), "dir_info": {"editable": True}}, f"i2i plugins install -e '{folder}'"),
+        "archive": ({"url": ARCHIVE, "archive_info": {}}, f"pip install --force-reinstall --no-deps {ARCHIVE}"),
+        "git": ({"url": GIT, "vcs_info": {"vcs": "git"}}, f"pip install --force-reinstall --no-deps git+{GIT}"),
+    }
+    if place == "index":
+        return "pip install --force-reinstall --no-deps acme"
+    told, command = noted[place]
+    (metadata / "direct_url.json").write_text(json.dumps(told))
+    return command
+
+
+@pytest.mark.parametrize("place", ["index", "editable"])
 @pytest.mark.parametrize(
-    ("code", "reason"),
+    ("code", "line", "reason"),
     [
-        ("import nothing_there", "ModuleNotFoundError"),
-        ("raise SystemExit(3)", "SystemExit"),
-        ("import os; print('half'); 1 / 0", "ZeroDivisionError"),
-        ("x = 1", "AttributeError"),
+        ("import nothing_there", 1, "ModuleNotFoundError: No module named 'nothing_there'"),
+        ("\nraise SystemExit(3)", 2, "SystemExit: 3"),
+        ("import os; print('half')\ndef f():\n    1 / 0\nf()", 3, "ZeroDivisionError: division by zero"),
+        ("import json\njson.loads('{')", 2, "JSONDecodeError: Expecting property name"),
+        ("x = 1\ny = = 2", 2, "SyntaxError: invalid syntax"),
     ],
 )
-def test_a_part_that_cannot_be_imported_names_its_package(install: Install, code: str, reason: str) -> None:
-    install("acme", "[i2i.losses]\nbad = acme_bad:Loss\n", acme_bad=code)
-    with pytest.raises(PluginError, match=rf"'bad' of package acme 1.0 cannot be imported .*{reason}.*pip install"):
+def test_an_import_that_fails_names_its_line_and_advises_no_reinstallation(
+    install: Install, tmp_path: Path, place: str, code: str, line: int, reason: str
+) -> None:
+    metadata = install("acme", "[i2i.losses]\nbad = acme_bad:Loss\n", acme_bad=code)
+    note_origin(metadata, place, tmp_path / "the sources")
+    with pytest.raises(PluginError) as caught:
         plugins.load("losses", "bad")
+    text = str(caught.value)
+    assert f"loss 'bad' of package acme 1.0 cannot be imported (acme_bad:Loss): {reason}" in text
+    assert text.endswith(f". The fault is there: {tmp_path / 'acme_bad.py'}:{line}")
+    assert "install" not in text
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("target", ["acme_bad:Loss", "acme_bad.inner:Loss", "acme_gone:Loss"])
+def test_a_part_that_is_not_there_is_installed_again_from_where_it_came(
+    install: Install, tmp_path: Path, place: str, target: str
+) -> None:
+    metadata = install("acme", f"[i2i.losses]\nbad = {target}\n", acme_bad="x = 1")
+    command = note_origin(metadata, place, tmp_path / "the sources")
+    with pytest.raises(PluginError) as caught:
+        plugins.load("losses", "bad")
+    text = str(caught.value)
+    assert text.endswith(f"nstall it again: {command}")
+    assert "The fault is there" not in text
+    assert (str(tmp_path / "the sources" / "pyproject.toml") in text) == (place in ("folder", "editable"))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +214,7 @@ def test_an_import_that_prints_or_reseeds_disturbs_nobody(
         with pytest.raises(PluginError, match="ZeroDivisionError"):
             plugins.load("losses", "loud")
     else:
-        with pytest.warns(UserWarning, match=rf"package acme 1\.0: importing acme_loud .*{deed}"):
+        with pytest.warns(plugins.PluginWarning, match=rf"package acme 1\.0: importing acme_loud .*{deed}"):
             assert plugins.load("losses", "loud").__name__ == "Loss"
     assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == before
     assert capsys.readouterr().out == ""
@@ -204,6 +250,28 @@ def test_of_two_metadata_of_one_package_the_newest_count(install: Install, newes
     assert f"acme-{newest}.dist-info, the newest" in problem.problem
     assert problem.remedy.endswith(f"acme-{old}.dist-info.")
     assert plugins.find("losses", "l1").package == "i2i"
+
+
+def test_a_group_in_the_singular_registers_nothing_and_is_told(install: Install, run: Run) -> None:
+    for i, ours in enumerate(("losses", "trackers", "adversarial")):
+        install(f"acme-{i}", f"[i2i.{plugins.singular(ours)}]\nmine_{i} = acme_mine:Loss\n")
+    install("own", "[i2i.encoder]\nmine = acme_mine:Loss\n[i2i.adversarial]\nmine = acme_mine:Loss\n")
+    assert not {"loss", "tracker"} & set(plugins.kinds())
+    assert {"encoder", "adversarial"} <= set(plugins.kinds())  # which have no other name that we know of
+    with pytest.raises(PluginError, match=r"group i2i\.loss, where no recipe finds it\. Write i2i\.losses"):
+        plugins.load("losses", "mine_0")
+    code, out, err = run("plugins", "*mine*")
+    assert code == 0
+    assert [line.split()[:2] for line in out.splitlines()] == [["adversarial", "mine"], ["encoder", "mine"]]
+    assert "problem: acme-0: it registers 'mine_0' in the group i2i.loss, where" in err
+    assert "problem: acme-1: it registers 'mine_1' in the group i2i.tracker, where" in err
+    code, _, err = run("plugins", "check", "acme-0")
+    assert code == 2
+    assert "Write i2i.losses in its pyproject.toml" in err
+    for arguments in (("show", "mine_0"), ("mine_0",)):
+        code, _, err = run("plugins", *arguments)
+        assert code == 2
+        assert "acme-0: it registers 'mine_0' in the group i2i.loss" in err.partition("Some packages are broken: ")[2]
 
 
 def test_metadata_that_cannot_be_opened_are_named(install: Install) -> None:
@@ -269,9 +337,8 @@ def test_listing_shows_kind_package_version_and_place(run: Run) -> None:
     assert "i2i.generators.unet:UNet" in out
     assert "i2i 0." in out
     assert "losses" not in out
-    code, _, err = run("plugins", "generator")
-    assert code == 2
-    assert "Did you mean 'generators'?" in err
+    assert run("plugins", "generator")[1] == out
+    assert run("plugins", "generator/unet")[1] == run("plugins", "generators/unet")[1] != ""
 
 
 @pytest.mark.parametrize(
@@ -299,6 +366,22 @@ def test_a_filter_that_nothing_matches_names_the_nearest(run: Run) -> None:
         code, _, err = run("plugins", typed)
         assert code == 2
         assert f"Did you mean '{meant}'?" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("shw", "unet"), "show"),
+        (("--json", "shwo", "unet"), "show"),
+        (("chek", "i2i", "--json"), "check"),
+        (("a", "b"), None),
+    ],
+)
+def test_a_misspelt_verb_is_named(run: Run, arguments: tuple[str, ...], meant: str | None) -> None:
+    code, out, err = run("plugins", *arguments)
+    assert (code, out) == (2, "")
+    assert (f"Did you mean {meant!r}?" in err) == bool(meant)
+    assert "Verbs: check, doctor, install, list, new, show." in err
 
 
 def test_a_listing_tells_of_what_is_broken(run: Run, install: Install) -> None:
@@ -364,6 +447,8 @@ def test_a_part_is_shown_in_words(run: Run, install: Install, tmp_path: Path) ->
     assert "paper: Nobody and Other 1999, section 4" in out
     assert "depth      whole number, at least 1 (default 4)" in out
     assert "needed     text (must be set)" in out
+    assert "given by the run: in_channels, out_channels\n" in out
+    assert "given by the run" not in run("plugins", "show", "losses/mse")[1]
 
 
 def test_a_part_of_a_packages_own_kind_is_shown(run: Run, install: Install) -> None:
@@ -399,6 +484,7 @@ def test_our_own_parts_are_shown(run: Run, part: str) -> None:
         ("losses/l11", 2, "Did you mean 'l1'?"),
         ("twice", 4, "is claimed by acme 1.0 and other 1.0"),
         ("lost", 4, "cannot be imported"),
+        ("l*", 2, "`i2i plugins 'l*'` lists them"),
     ],
 )
 def test_what_cannot_be_shown_is_a_sentence(run: Run, install: Install, name: str, code: int, message: str) -> None:
@@ -408,3 +494,19 @@ def test_what_cannot_be_shown_is_a_sentence(run: Run, install: Install, name: st
     assert got == code
     assert message in err
     assert "Traceback" not in err
+
+
+def test_a_loud_import_is_one_line_on_stderr(install: Install, tmp_path: Path) -> None:
+    code = "print('hello')\nclass Loss: pass\n"
+    install("acme", "[i2i.losses]\nloud = acme_loud:Loss\n", acme_loud=code)
+    asked = [sys.executable, "-m", "i2i", "plugins", "show", "losses/loud"]
+    done = subprocess.run(asked, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "hello" not in done.stdout
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("warning: package acme 1.0: importing acme_loud prints 'hello")
+
+
+def test_other_warnings_look_as_in_python(run: Run) -> None:
+    run("plugins")
+    assert warnings.formatwarning("m", UserWarning, "f.py", 3, "x = 1") == "f.py:3: UserWarning: m\n  x = 1\n"

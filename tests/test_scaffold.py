@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, Clean, Run
 
-from i2i import scaffold
+from i2i import plugins, scaffold
 
 RECIPES_TEST = """
 import sys
@@ -125,11 +126,8 @@ def test_new_says_what_it_wrote_and_how_to_go_on(run: Run, tmp_path: Path) -> No
     ],
 )
 def test_what_cannot_be_new_is_a_sentence(run: Run, tmp_path: Path, name: str, kind: str, message: str) -> None:
-    if name == "example":
-        from i2i import plugins
-
-        if not plugins.names("losses").count("charbonnier"):
-            pytest.skip("plugins/i2i-example is not installed")
+    if name == "example" and "charbonnier" not in plugins.names("losses"):
+        pytest.skip("plugins/i2i-example is not installed")
     (tmp_path / "i2i-there").mkdir()
     code, _, err = run("plugins", "new", name, "--kind", kind, "--into", tmp_path)
     assert code == 2
@@ -182,16 +180,14 @@ def test_install_tells_which_parts_are_new(packages: Path, clean: Clean) -> None
         ("metrics", "later", "i2i-later")
     ]
     assert "no new parts" in clean.run("i2i", "plugins", "install", "-q", "-e", later)
+    project = later / "pyproject.toml"
+    project.write_text(project.read_text().replace("i2i.metrics", "i2i.metric"))
+    said = json.loads(clean.run("i2i", "plugins", "install", "--json", "-e", later))
+    assert not said["new"]
+    assert "it registers 'later' in the group i2i.metric, where no recipe finds it" in said["problems"][0]
 
 
-def test_check_prints_a_line_a_case_and_fails_with_exit_4(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from i2i import plugins
-
-    folder = tmp_path / "acme-1.0.dist-info"
-    folder.mkdir()
-    code = '''
+GOOD = '''
 class Good:
     """A loss."""
     def __init__(self, *, weight: float = 1.0) -> None:
@@ -200,26 +196,89 @@ class Good:
         print("a part that talks")
         return self.weight * (fake - real).abs().mean()
 '''
-    (tmp_path / "acme_check.py").write_text(code)
+
+
+@pytest.fixture
+def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The metadata of an installed package with a sound loss, `good`; its module may be added to."""
+    folder = tmp_path / "acme-1.0.dist-info"
+    folder.mkdir()
+    (tmp_path / "acme_check.py").write_text(GOOD)
     (folder / "entry_points.txt").write_text("[i2i.losses]\ngood = acme_check:Good\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     plugins.scan.cache_clear()
-    try:
-        got, out, err = run("plugins", "check", "acme")
-        assert got == 0, err
-        lines = out.splitlines()
-        assert lines[-1] == f"acme: all {len(lines) - 1} checks passed"
-        assert "passed  losses-good-loss_is_least_at_the_truth" in lines
-        got, out, err = run("plugins", "check", "acme", "--set", "losses.good.weight=-1.0", "--json")
-        assert got == 4
-        failed = [case for case in json.loads(out)["cases"] if not case["passed"]]
-        assert failed
-        assert "does not score better" in failed[0]["reason"]
-        assert f"{len(failed)} of {len(lines) - 1} checks failed" in err
-        got, out, err = run("plugins", "check", "acme", "--set", "losses.good.weight=-1.0")
-        assert "FAILED  losses-good-loss_is_least_at_the_truth: " in out
-        assert run("plugins", "check", "acme", "--set", "losses.goood.weight=1.0")[0] == 2
-        assert "expected KIND.NAME.KEY=VALUE" in run("plugins", "check", "acme", "--set", "weight=1.0")[2]
-        assert run("plugins", "check", "acmee")[0] == 2
-    finally:
-        plugins.scan.cache_clear()
+    yield folder
+    plugins.scan.cache_clear()
+    sys.modules.pop("acme_check", None)
+
+
+def test_check_prints_a_line_a_case_and_fails_with_exit_4(run: Run, acme: Path) -> None:
+    got, out, err = run("plugins", "check", "acme")
+    assert got == 0, err
+    lines = out.splitlines()
+    assert lines[-1] == f"acme: all {len(lines) - 1} checks passed"
+    assert "passed  losses-good-loss_is_least_at_the_truth" in lines
+    got, out, err = run("plugins", "check", "acme", "--set", "losses.good.weight=-1.0", "--json")
+    assert got == 4
+    failed = [case for case in json.loads(out)["cases"] if not case["passed"]]
+    assert failed
+    assert "does not score better" in failed[0]["reason"]
+    assert f"{len(failed)} of {len(lines) - 1} checks failed" in err
+    got, out, err = run("plugins", "check", "acme", "--set", "losses.good.weight=-1.0")
+    assert "FAILED  losses-good-loss_is_least_at_the_truth: " in out
+    assert run("plugins", "check", "acme", "--set", "losses.goood.weight=1.0")[0] == 2
+    assert "expected KIND.NAME.KEY=VALUE" in run("plugins", "check", "acme", "--set", "weight=1.0")[2]
+    assert run("plugins", "check", "acmee")[0] == 2
+
+
+def test_a_part_that_cannot_be_made_fails_once(run: Run, acme: Path) -> None:
+    module = acme.parent / "acme_check.py"
+    module.write_text(GOOD.replace("class Good", "class Needs").replace("weight: float = 1.0", "weight: float") + GOOD)
+    (acme / "entry_points.txt").write_text("[i2i.losses]\na = acme_check:Needs\ngood = acme_check:Good\n")
+    code, out, err = run("plugins", "check", "acme")
+    assert code == 4
+    lines = out.splitlines()
+    (failed,) = [line for line in lines if line.startswith("FAILED")]
+    assert "Needs cannot be made without 'weight'" in failed
+    assert failed.endswith('settings={"losses.a": {"weight": ...}}, or --set losses.a.weight=...')
+    left_out = {line.split()[-1] for line in lines if line.startswith("not run ")}
+    assert "losses-a-loss_is_least_at_the_truth" in left_out
+    assert all("-a-" in case for case in left_out)
+    assert f"1 of {len(lines)} checks failed, {len(left_out)} were not run." in err
+    told = json.loads(run("plugins", "check", "acme", "--json")[1])["cases"]
+    assert {case["id"]: case["passed"] for case in told if case["id"] in left_out} == dict.fromkeys(left_out, False)
+    assert {case["reason"] for case in told if case["id"] in left_out} == {"not run: the part cannot be made"}
+    assert run("plugins", "check", "acme", "--set", "losses.a.weight=2.0")[0] == 0
+
+
+def test_check_tells_that_what_is_installed_is_not_what_is_written(run: Run, acme: Path) -> None:
+    project = acme.parent / "pyproject.toml"
+    (acme / "direct_url.json").write_text(json.dumps({"url": acme.parent.as_uri(), "dir_info": {"editable": True}}))
+    written = '[project.entry-points."i2i.losses"]\ngood = "acme_check:Good"\n'
+    project.write_text(written)
+    assert "problem" not in run("plugins", "check", "acme")[2]
+    project.write_text(written + 'other = "acme_check:Other"\n')
+    code, out, err = run("plugins", "check", "Acme")
+    assert code == 0
+    sentence = f"acme: {project} has changed since it was installed (losses/other)."
+    assert f"problem: {sentence} Install it again: i2i plugins install -e {acme.parent}\n" in err
+    assert "problem" not in out
+    (problem,) = json.loads(run("plugins", "check", "acme", "--json")[1])["problems"]
+    assert problem.startswith(sentence)
+
+
+def test_check_names_the_part_that_takes_long(run: Run, acme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from i2i.cli import plugins as verbs
+
+    slow = GOOD.replace("Good", "Slow").replace("print(", '__import__("time").sleep(0.02), print(')
+    (acme.parent / "acme_check.py").write_text(GOOD + slow)
+    (acme / "entry_points.txt").write_text("[i2i.losses]\na = acme_check:Good\nb = acme_check:Slow\n")
+    assert "took" not in run("plugins", "check", "acme")[2]
+    monkeypatch.setattr(verbs, "LONG", 0)
+    for options in ([], ["--json"]):
+        code, out, err = run("plugins", "check", "acme", *options)
+        assert code == 0
+        (said,) = [line for line in err.splitlines() if "the checks took" in line]
+        assert "of which losses.b" in said
+        assert "--set losses.b.KEY=VALUE makes it smaller" in said
+        assert "the checks took" not in out

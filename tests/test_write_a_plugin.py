@@ -20,7 +20,7 @@ def test_every_block_is_run_and_says_what_it_says(clean: Clean, tmp_path: Path) 
     for language, block in BLOCKS:
         if language == "bash":
             said = clean.run("bash", "-euo", "pipefail", "-c", f"({block}) 2>&1", cwd=tmp_path)
-            if block.startswith("i2i plugins new"):
+            if block.startswith("i2i plugins new soft_edges"):
                 said = "\n".join(str(p.relative_to(package)) for p in sorted(package.rglob("*")) if p.is_file())
         elif language == "text":
             for line in block.splitlines():
@@ -33,10 +33,15 @@ def test_every_block_is_run_and_says_what_it_says(clean: Clean, tmp_path: Path) 
                 )
             else:
                 assert any(block in p.read_text() for p in files)
-    (run,) = (tmp_path / "runs").iterdir()
-    assert (run / "report.html").stat().st_size > 0
-    resolved = json.loads((run / "resolved.json").read_text())
-    assert resolved["method"]["reconstruction"] == {"name": "soft_edges", "edges": 0.5, "blur": 3}
+    runs = {run.name.rpartition("-")[0].rpartition("-")[0]: run for run in (tmp_path / "runs").iterdir()}
+    assert sorted(runs) == ["scene_folders", "soft_edges", "there_and_back"]
+    assert all((run / "report.html").stat().st_size > 0 for run in runs.values())
+    resolved = {name: json.loads((run / "resolved.json").read_text()) for name, run in runs.items()}
+    assert resolved["soft_edges"]["method"]["reconstruction"] == {"name": "soft_edges", "edges": 0.5, "blur": 3}
+    assert resolved["scene_folders"]["source"]["name"] == "scene_folders"
+    assert resolved["there_and_back"]["optimizer"]["f"]["lr"] == 5e-4
+    logged = json.loads((runs["there_and_back"] / "log.jsonl").read_text().splitlines()[-1])
+    assert {"g/truth", "g/cycle", "f/truth"} <= logged.keys()
 
 
 def _within(part: object, whole: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,6 +71,21 @@ def i2i(
     ] = False,
 ) -> None:
     """Image-to-image translation: train a recipe, translate a folder."""
+    warnings.formatwarning = _in_words
+
+
+_as_python_does = warnings.formatwarning
+
+
+def _in_words(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Write a warning about a package as a sentence; any other as Python does, with its place and line of code."""
+    from i2i.plugins import PluginWarning
+
+    if issubclass(category, PluginWarning):
+        return f"warning: {message}\n"
+    return _as_python_does(message, category, filename, lineno, line)
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:

@@ -164,7 +164,7 @@ def _described(part: Part) -> str:
 
 
 def _filled_in(kind: str, name: str, part: Part, settings: Mapping[str, Any]) -> Part:
-    """Return the part with its settings filled in; what the run supplies is kept beside, for the checks to find."""
+    """Return the part with its settings filled in; beside it, what the run supplies and the key of its settings."""
     supplied = {key: settings[key] for key in SUPPLIED.get(kind, ()) if key in settings}
     chosen = {key: value for key, value in settings.items() if key not in supplied}
     known = build.choices(base(part), build.supplied_to(kind)) if chosen else {}
@@ -178,7 +178,7 @@ def _filled_in(kind: str, name: str, part: Part, settings: Mapping[str, Any]) ->
         lines = (f"settings: {kind}.{name}.{'.'.join(map(str, p.path))}: {p.message}" for p in wrong)
         raise UsageError("\n".join(lines))
     filled = functools.partial(part, **{**arguments, **ready})
-    vars(filled)["supplied"] = supplied
+    vars(filled).update(supplied=supplied, key=f"{kind}.{name}")
     return filled
 
 

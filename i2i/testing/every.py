@@ -98,6 +98,7 @@ def is_documented(kind: str, part: Part) -> None:
 
 def can_be_made(kind: str, part: Part) -> None:
     """The defaults make one; a parameter that must be set is in the settings."""
+    key = getattr(part, "key", f"{kind}.{name_of(part)}")
     required = [
         name
         for name, p in build.choices(base(part), build.supplied_to(kind)).items()
@@ -105,12 +106,12 @@ def can_be_made(kind: str, part: Part) -> None:
     ]
     assert not required, (
         f"{name_of(part)} cannot be made without {', '.join(map(repr, required))}: give a default, or tell the checks: "
-        f'settings={{"{kind}.NAME": {{"{required[0]}": ...}}}}, or --set {kind}.NAME.{required[0]}=...'
+        f'settings={{"{key}": {{"{required[0]}": ...}}}}, or --set {key}.{required[0]}=...'
     )
     try:
         _make(kind, part)
     except I2IError as error:
-        hint = f'The checks may be told what suits it: settings={{"{kind}.NAME": {{...}}}}'
+        hint = f'The checks may be told what suits it: settings={{"{key}": {{...}}}}'
         raise AssertionError(f"{str(error).rstrip('.')}. {hint}") from error
 
 
