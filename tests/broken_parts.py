@@ -567,7 +567,7 @@ BROKEN: list[tuple[str, Any, str, str]] = [
     ("methods", Unbounded, "method_translates", r"translate leaves \[-1, 1\]: task.activate bounds"),
     ("methods", BackInPlace, "method_translates_back", "back makes"),
     ("methods", RGBOnly, "method_fits_other_channels", "expected input"),
-    ("sources", Doubled, "source_gives_what_is_asked", "'a' is float64"),
+    ("sources", Doubled, "source_gives_what_is_asked", "'a' as float64"),
     ("sources", OutOfRange, "source_gives_what_is_asked", r"'a' leaves \[0, 1\]"),
     ("sources", FromGlobalChance, "source_is_stable", "draws from a global random generator"),
     ("sources", OfItsProcess, "source_is_picklable", "'a' of sample 3 differs in another process: `hash`"),

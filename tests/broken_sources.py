@@ -32,7 +32,7 @@ class Doubled(Drawn):
 
 class OutOfRange(Drawn):
     def draw(self, index: int, seed: int) -> dict[str, np.ndarray]:
-        return {name: picture.astype(np.float32) for name, picture in super().draw(index, seed).items()}
+        return {name: picture.astype(np.float32) / 200 for name, picture in super().draw(index, seed).items()}
 
 
 class FromGlobalChance(Drawn):
