@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--data", type=Path, help="A folder of side-by-side JPEG files; drawn scenes where none is given.")
+    parser.add_argument("--data", type=Path, help="A folder of side-by-side JPEG files, in place of drawn scenes.")
     parser.add_argument("--json", type=Path, help="A file for the rows.")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:

@@ -1,8 +1,8 @@
 """How much faster a step of i2i is than the usual code's: `python -m bench train [--batch 1 4 16] [--turns 5]`.
 
-Both train pix2pix at 256 × 256 with the paper's networks from the same side-by-side JPEG files, reading and augmentation
-included. They take turns of a few steps in one process, so that a machine whose speed drifts is fair to both, and each
-pair of turns gives one ratio.
+Both train pix2pix at 256 × 256 with the paper's networks from the same side-by-side JPEG files, reading and
+augmentation included. They take turns of a few steps in one process, so that a machine whose speed drifts is fair to
+both, and each pair of turns gives one ratio.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from bench import usual
 from i2i import recipe
 from i2i.compose import compose
 from i2i.engine import Averages, Training, fit, keep_freed_memory, pick_precision
+from i2i.products import use_products
 from i2i.train import batches
 
 RECIPE = """
@@ -28,8 +29,13 @@ augment = [
   {{ name = "RandomHorizontalFlip" }},
 ]
 source = {{ name = "pairs", root = "{root}", a = "right", b = "left" }}
-method = {{ name = "pix2pix", generator = {{ name = "unet", norm = "batch" }}, discriminator = {{ name = "patch", norm = "batch" }} }}
-train = {{ steps = 1000000, batch = {batch} }}
+[method]
+name = "pix2pix"
+generator = {{ name = "unet", norm = "batch" }}
+discriminator = {{ name = "patch", norm = "batch" }}
+[train]
+steps = 1000000
+batch = {batch}
 """
 
 
@@ -39,6 +45,7 @@ def ours(folder: Path, batch: int, device: torch.device) -> Iterator[None]:
     pipeline = compose(plan)
     if device.type == "cpu":
         keep_freed_memory()
+        use_products(pipeline.method)
     training = Training(
         pipeline.method.to(device),
         plan.optimizer_of,

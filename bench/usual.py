@@ -1,8 +1,8 @@
 """Pix2pix as it is usually written, to be compared with: eager, NCHW, float32, PIL, one picture after the other.
 
 Written for this comparison from the paper (Isola et al. 2017, section 6) and from habits that are common: nested U-Net
-with `BatchNorm2d`, D asked about real and fake in two passes, its weights frozen for G's turn, torch's default Adam, the
-losses read at every step, PIL for reading, resizing and writing, four loader processes.
+with `BatchNorm2d`, D asked about real and fake in two passes, its weights frozen for G's turn, torch's default Adam,
+the losses read at every step, PIL for reading, resizing and writing, four loader processes.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Level(nn.Module):
         down = nn.Conv2d(into or outer, inner, 4, 2, 1, bias=self.outermost)
         up = nn.ConvTranspose2d(inner if innermost else 2 * inner, outer, 4, 2, 1, bias=self.outermost)
         layers: list[nn.Module] = [] if self.outermost else [nn.LeakyReLU(0.2)]
-        layers += [down, *([] if self.outermost or innermost else [nn.BatchNorm2d(inner)]), *([deeper] if deeper else [])]
-        layers += [nn.ReLU(), up, nn.Tanh() if self.outermost else nn.BatchNorm2d(outer)]
+        layers += [down, *([] if self.outermost or innermost else [nn.BatchNorm2d(inner)])]
+        layers += [*([deeper] if deeper else []), nn.ReLU(), up, nn.Tanh() if self.outermost else nn.BatchNorm2d(outer)]
         self.layers = nn.Sequential(*layers, *([nn.Dropout(0.5)] if drop else []))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from i2i.errors import DataError, DivergedError, I2IError, Interrupted, PluginEr
 from i2i.evaluate import HeldOut, measured, values_of
 from i2i.files import write_json
 from i2i.plugins import used
+from i2i.products import use_products
 from i2i.recipe import Recipe
 from i2i.report import write_report
 
@@ -116,6 +117,7 @@ def _work(
     plan = pipeline.recipe
     if device.type == "cpu":
         keep_freed_memory()
+        use_products(pipeline.method)
     training = Training(
         pipeline.method.to(device),
         plan.optimizer_of,
@@ -172,7 +174,8 @@ def _tell(session: Session, what: str, *news: Any) -> None:
 def _loop(session: Session) -> None:
     settings, training = session.settings, session.training
     averages, clock, pictures = Averages(), time.perf_counter(), 0
-    for report in fit(training, _saving(session, batches(session.pipeline, session.training.device, session.training.step))):
+    made = batches(session.pipeline, training.device, training.step)
+    for report in fit(training, _saving(session, made)):
         averages.add(report)
         pictures += settings.batch
         step, last = report.step, report.step == training.steps
@@ -210,10 +213,10 @@ def batches(pipeline: Pipeline, device: torch.device, start: int) -> Iterator[Ba
         yield made
 
 
-def _saving(session: Session, batches: Iterator[Batch]) -> Iterator[Batch]:
+def _saving(session: Session, made: Iterator[Batch]) -> Iterator[Batch]:
     """Pass batches on; where one cannot be made, save what was trained before the error goes its way."""
     try:
-        yield from batches
+        yield from made
     except Exception:
         if session.training.step > session.first_step:
             path = session.run.path
