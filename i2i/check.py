@@ -41,8 +41,8 @@ class Summary:
 def summarise(pipeline: Pipeline, device: str = "auto") -> Summary:
     """Compose one batch on the CPU and measure a step without computing it."""
     settings, samples = pipeline.recipe.train, pipeline.samples
-    raw, batch = rehearse(pipeline)
     where = pick_device(device)
+    raw, batch = rehearse(pipeline, where)
     precision = pick_precision(settings.precision, where)
     try:
         memory, unknown = step_memory(pipeline, batch, settings.batch, precision), ""

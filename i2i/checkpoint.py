@@ -175,6 +175,10 @@ class Run:
         """Whether a state was ever saved whole; a run stopped before that begins anew."""
         return bool(self._states())
 
+    def last_saved(self) -> int:
+        """Return the step of the newest state, 0 where there is none."""
+        return max((int(state["step"]) for state in self._states()), default=0)
+
     def load_state(self) -> tuple[int, dict[str, Tensor], list[str]]:
         """Return (step, tensors, warnings) of the newest state that is whole; DataError when there is none."""
         warnings: list[str] = []

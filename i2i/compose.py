@@ -14,11 +14,13 @@ from i2i import build, images
 from i2i.augment import DeviceAugment, HostPrepare
 from i2i.backbones import blank
 from i2i.build import Part, Problem
-from i2i.contracts import Batch, Images, Method, Metric, Source, Task, Tracker, lacking
+from i2i.contracts import Batch, Images, Method, Metric, Source, Task, lacking
 from i2i.data import Samples, fixed
-from i2i.engine import GENERATOR, autocast, players, turns
+from i2i.engine import GENERATOR, autocast, enough_memory, out_of_memory, players, turns
 from i2i.errors import DataError, I2IError, PluginError, UnsafeFileError, UsageError, nearest, told
 from i2i.recipe import Data, Recipe
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,10 @@ def compose(recipe: Recipe) -> Pipeline:
     augment = DeviceAugment(recipe.augment, task.images)
     torch.manual_seed(recipe.train.seed)
     method: nn.Module = make(recipe.method, task, contract=Method)
-    if not isinstance(getattr(method, GENERATOR, None), nn.Module):
+    if not isinstance(method, nn.Module) or not isinstance(getattr(method, GENERATOR, None), nn.Module):
         raise PluginError(
-            f"method {name_of(recipe.method)} has no network {GENERATOR!r}, the generator that every method has."
+            f"method {name_of(recipe.method)} is no torch module with a network {GENERATOR!r}, its generator, as "
+            "every method is."
         )
     known = players(method)
     if unknown := [name for name in recipe.optimizer if name and name not in known]:
@@ -96,19 +99,19 @@ def check_pairs(recipe: Recipe, task: Task, samples: Samples | None, held_out: S
         raise recipe.error(problems)
 
 
-def rehearse(pipeline: Pipeline) -> tuple[Images, Batch]:
-    """Go through a step and a measurement on the CPU as training will: (the source's pictures, the first batch).
+def rehearse(pipeline: Pipeline, device: torch.device = CPU) -> tuple[Images, Batch]:
+    """Go through a step and a measurement as training on `device` will: (the source's pictures, the first batch).
 
     What would fail hours later fails here, before a run is begun: sizes that do not suit the networks, a metric that
     cannot be made, a broken held-out picture.
     """
     count = min(pipeline.recipe.train.batch, 2, len(pipeline.samples))
-    pictures = fixed(pipeline.samples, list(range(count)), torch.device("cpu"))
+    pictures = fixed(pipeline.samples, list(range(count)), CPU)
     with torch.random.fork_rng(devices=[]):
         batch = pipeline.task.batch(pipeline.augment(pictures))
         check_sides(pipeline, batch)
         if pipeline.held_out:
-            held_out = fixed(pipeline.held_out, [0], torch.device("cpu"))
+            held_out = fixed(pipeline.held_out, [0], CPU)
             truth = pipeline.task.batch(held_out)
             held_out = with_mask(held_out, truth)
             decoded = pipeline.task.decode(truth.b, held_out)
@@ -117,13 +120,11 @@ def rehearse(pipeline: Pipeline) -> tuple[Images, Batch]:
                 metric = make(part, contract=Metric)
                 with blamed(f"metric {name_of(part)}"):
                     metric.update(decoded, real, mask=truth.mask, images=held_out)
-        for part in pipeline.recipe.trackers:
-            check_contract(getattr(part, "func", part), Tracker, name_of(part))
-        _rehearse_step(pipeline, batch)
+        _rehearse_step(pipeline, batch, device)
     return pictures, batch
 
 
-def _rehearse_step(pipeline: Pipeline, batch: Batch) -> None:
+def _rehearse_step(pipeline: Pipeline, batch: Batch, device: torch.device) -> None:
     """Run one `step` without numbers; where that fails, for a method need not run so, with them, as training will."""
     try:
         for _ in on_meta(pipeline, batch, len(batch.a)):
@@ -131,8 +132,12 @@ def _rehearse_step(pipeline: Pipeline, batch: Batch) -> None:
     except I2IError:
         raise
     except Exception:
-        method = make(pipeline.recipe.method, pipeline.task)
-        with blamed(f"a step of the method {name_of(pipeline.recipe.method)}"):
+        method = make(pipeline.recipe.method, pipeline.task).to(device)
+        batch = Batch(batch.a.to(device), batch.b.to(device), None if batch.mask is None else batch.mask.to(device))
+        with (
+            enough_memory("in a step of the rehearsal", "smaller pictures or networks"),
+            blamed(f"a step of the method {name_of(pipeline.recipe.method)}"),
+        ):
             _check_output(pipeline.task, method, batch.a)
             for _ in turns(method, players(method), batch):
                 pass
@@ -156,7 +161,13 @@ def on_meta(pipeline: Pipeline, like: Batch, size: int) -> Iterator[nn.Module]:
 @torch.no_grad()
 def _check_output(task: Task, method: nn.Module, x: Tensor) -> None:
     """Raise PluginError when a method does not translate x into as many pixels, of the task's channels."""
-    y, wanted = method.translate(x), (len(x), task.out_channels, *x.shape[2:])  # type: ignore[operator]
+    y: object = method.eval().translate(x)  # type: ignore[operator]
+    method.train()
+    wanted = (len(x), task.out_channels, *x.shape[2:])
+    if not isinstance(y, Tensor):
+        raise PluginError(
+            f"method {type(method).__name__} translates into a {type(y).__name__}, and not into a tensor."
+        )
     if tuple(y.shape) != wanted:
         raise PluginError(
             f"method {type(method).__name__} with the generator {type(getattr(method, GENERATOR)).__name__} translates "
@@ -192,8 +203,8 @@ def make(part: Part, *supplied: Any, contract: type | None = None) -> Any:
     except Exception as error:
         chosen = getattr(part, "keywords", {})
         settings = ", ".join(f"{key} = {_shown(value)}" for key, value in chosen.items()) or "its defaults"
-        # A ValueError refuses a value, which is the recipe's; all else is a fault of the part.
-        kind = UsageError if isinstance(error, ValueError) else PluginError
+        # These refuse a value or a path, which are the recipe's; all else is a fault of the part.
+        kind = UsageError if isinstance(error, ValueError | OSError) else PluginError
         raise kind(f"{name_of(part)} cannot be made with {settings}: {told(error)}") from error
     if contract:
         check_contract(made, contract, name_of(part))
@@ -202,8 +213,10 @@ def make(part: Part, *supplied: Any, contract: type | None = None) -> Any:
 
 def check_contract(thing: object, contract: type, name: str) -> None:
     """Raise PluginError when a part, or its class, lacks what its kind is asked for."""
-    if missing := lacking(thing, contract):
-        kind = contract.__name__.lower()
+    kind = contract.__name__.lower()
+    with blamed(f"{kind} {name}"):
+        missing = lacking(thing, contract)
+    if missing:
         raise PluginError(f"{kind} {name} has no {' and no '.join(missing)}, which every {kind} needs.")
 
 
@@ -225,6 +238,8 @@ def blamed(what: str) -> Iterator[None]:
     except I2IError:
         raise
     except Exception as error:
+        if out_of_memory(error):
+            raise
         raise PluginError(f"{what} fails: {told(error)}") from error
 
 

@@ -67,7 +67,8 @@ class Samples(Dataset[Any]):
         index, seed = key
         try:
             draw = getattr(self.source, "draw", None)
-            sample = draw(index, mix(seed, 1)) if draw else self.source[index]
+            given = draw(index, mix(seed, 1)) if draw else self.source[index]
+            sample = {name: np.asarray(picture) for name, picture in given.items()}
             if self.prepare:
                 sample = self.prepare(sample, seed)
             self._check(sample, index)
@@ -108,7 +109,7 @@ class Samples(Dataset[Any]):
     def _check_range(self, array: np.ndarray, name: str, index: int) -> None:
         lowest, highest = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
         # Resampling goes a little beyond; NaN compares as false.
-        if array.dtype != np.float32 or not (lowest > -0.5 and highest < 2):
+        if not np.issubdtype(array.dtype, np.floating) or not (lowest > -0.5 and highest < 2):
             raise PluginError(
                 f"{self.describe(index)}: the source gives {name!r} as {array.dtype} from {lowest:.6g} to "
                 f"{highest:.6g}; expected uint8, uint16, or float32 in [0, 1]."

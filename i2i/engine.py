@@ -125,13 +125,20 @@ def enough_memory(where: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        text = str(error)
-        signs = ("out of memory", "can't allocate memory", "not enough memory")
-        if not isinstance(error, MemoryError) and not any(sign in text for sign in signs):
+        if not out_of_memory(error):
             raise
+        text = str(error)
         raise ResourceError(
             f"memory ran out {where}: {text.splitlines()[0] if text else 'no more'}. Try {remedy}."
         ) from error
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that an allocation failed, on any device."""
+    signs = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+    )
 
 
 def players(method: nn.Module) -> dict[str, list[nn.Parameter]]:

@@ -18,7 +18,7 @@ from i2i.compose import blamed, check_pairs, forward, make, make_samples, rebuil
 from i2i.contracts import Batch, Images, ImageSpec, Metric, Sample, Task
 from i2i.data import Samples, fixed, mix, together
 from i2i.engine import pick_device, pick_precision
-from i2i.errors import DataError, I2IError, PluginError, UsageError
+from i2i.errors import I2IError, UsageError
 from i2i.recipe import Recipe
 
 BATCH = 8
@@ -113,12 +113,12 @@ Measured = tuple[str, str, Metric]
 """A metric's name, the column of the table that it fills, and the metric, fed."""
 
 
-def measured(held_out: HeldOut, metrics: Sequence[Part]) -> list[Measured]:
+def measured(held_out: HeldOut, metrics: Sequence[Part], problems: list[str] | None = None) -> list[Measured]:
     """Show the held-out samples and their translations to the metrics; return these, each once a column.
 
     "translated" measures the translations; "input" the untranslated input against the truth, where both are pictures:
     what doing nothing would score. A metric may ask for "truth" in its place, or for both: the real pictures measured
-    like the translations.
+    like the translations. problems: takes up why a metric fails, which is then left out, and no other with it.
     """
     task = held_out.task
     measures = [(name, column, make(part)) for part in metrics for name, column in _columns(part, task)]
@@ -127,9 +127,16 @@ def measured(held_out: HeldOut, metrics: Sequence[Part]) -> list[Measured]:
         candidates = {"translated": fake, "truth": real}
         if any(column == "input" for _, column, _ in measures):
             candidates["input"] = shown(task, pictures, batch.a, real.shape[1])
-        for name, column, metric in measures:
-            with blamed(f"metric {name}"):
-                metric.update(candidates[column], real, mask=batch.mask, images=pictures)
+        for measure in [*measures]:
+            name, column, metric = measure
+            try:
+                with blamed(f"metric {name}"):
+                    metric.update(candidates[column], real, mask=batch.mask, images=pictures)
+            except I2IError as error:
+                if problems is None:
+                    raise
+                problems.append(str(error))
+                measures.remove(measure)
     return measures
 
 
@@ -143,7 +150,7 @@ def values_of(measures: Sequence[Measured], problems: list[str] | None = None) -
         try:
             with blamed(f"metric {name}"):
                 values = _values(name, metric)
-        except (DataError, PluginError) as error:
+        except I2IError as error:
             if problems is None:
                 raise
             problems.append(str(error))

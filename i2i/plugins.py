@@ -207,8 +207,12 @@ def origin(location: Path) -> tuple[str, Path | None, bool]:
         told: dict[str, Any] = json.loads((location / "direct_url.json").read_bytes())
         url, folder = str(told["url"]), told.get("dir_info", {})
         path = Path(url2pathname(urlsplit(url).path)) if "dir_info" in told and url.startswith("file:") else None
-        tool = told.get("vcs_info", {}).get("vcs")
-        return f"{tool}+{url}" if tool else url, path, bool(path and folder.get("editable"))
+        version = told.get("vcs_info", {})
+        if tool := version.get("vcs"):
+            url = f"{tool}+{url}@{version.get('requested_revision') or version['commit_id']}"
+        if inner := told.get("subdirectory"):
+            url += f"#subdirectory={inner}"
+        return url, path, bool(path and folder.get("editable"))
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return "", None, False
 
@@ -219,6 +223,8 @@ def reinstalling(package: str, location: Path) -> str:
     Only one that came from an index is asked of it by name: of another, anybody may have put up a namesake there.
     """
     url, folder, _ = origin(location)
+    if folder and not folder.is_dir():
+        return f"i2i plugins install -e FOLDER, from where it is now: {folder} is gone"
     if folder:
         return f"i2i plugins install -e {shlex.quote(str(folder))}"
     return f"pip install --force-reinstall --no-deps {shlex.quote(url or package)}"

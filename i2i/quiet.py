@@ -18,6 +18,8 @@ from i2i.plugins import Plugin
 
 PATIENCE = 300
 """Seconds for the module of one part, when torch and numpy are there already."""
+START = 900
+"""Seconds for these two."""
 # The path comes before `i2i` is imported; without the script's own folder on it (-P), whose files have common names.
 SCRIPT = """
 import json, os, sys
@@ -85,8 +87,8 @@ def _heard(process: subprocess.Popen[bytes], count: int) -> tuple[list[bytes], s
     threading.Thread(target=_listen, args=(process.stdout, heard), daemon=True).start()
     lines: list[bytes] = []
     try:
-        # The first line says that it is ready: until then it loads torch and no part, however long that takes.
-        for patience in (None, *[PATIENCE] * count):
+        # The first line says that it is ready: until then it loads torch and no part, on a cold disk for minutes.
+        for patience in (START, *[PATIENCE] * count):
             line = heard.get(timeout=patience)
             if not line:
                 return lines[1:], f"ends the process (code {process.wait(PATIENCE)})"

@@ -77,7 +77,7 @@ def start(plan: Recipe, *, runs: Path, device: str, display: Display, name: str 
     """
     where = pick_device(device)
     pipeline = compose(plan)
-    rehearse(pipeline)
+    rehearse(pipeline, where)
     origin = {"name": plan.name, "overrides": plan.overrides, "versions": versions(), "packages": used()}
     resolved = {**origin, **plan.resolved()}
     run = Run.at(runs / name) if name else Run.create(runs, slug(plan.name))
@@ -152,8 +152,8 @@ def _work(
     except (Interrupted, DivergedError):  # the one has said how to go on, and the other would come to the same again
         raise
     except Exception:
-        if run.has_state():
-            display.note(f"{run.path}: what was trained is saved. Go on: i2i train --resume {run.path}")
+        if saved := run.last_saved():
+            display.note(f"{run.path}: saved up to step {saved}. Go on: i2i train --resume {run.path}")
         raise
     finally:
         _tell(session, "close")
@@ -219,10 +219,8 @@ def _saving(session: Session, made: Iterator[Batch]) -> Iterator[Batch]:
         yield from made
     except Exception:
         if session.training.step > session.first_step:
-            path = session.run.path
             try:
                 _save(session)
-                session.display.note(f"{path}: saved at step {session.training.step}.")
             except I2IError as lost:  # the picture is to be named all the same
                 session.display.note(f"not saved: {lost}")
         raise
@@ -237,7 +235,8 @@ def _blamed(session: Session) -> Iterator[None]:
         raise
     except Exception as error:
         method = type(session.training.method).__name__
-        raise PluginError(f"the method {method} fails after step {session.training.step}: {told(error)}") from error
+        step = session.training.step
+        raise PluginError(f"training by the method {method} fails after step {step}: {told(error)}") from error
 
 
 @contextlib.contextmanager
@@ -327,9 +326,9 @@ def _held_out(session: Session) -> dict[str, dict[str, float]]:
     try:
         with training.averaged() as method:
             held_out = HeldOut(pipeline.task, method, samples, training.device, training.precision)
-            fed = measured(held_out, pipeline.recipe.metrics)
+            fed = measured(held_out, pipeline.recipe.metrics, problems)
         metrics = values_of(fed, problems)
-    except (DataError, PluginError) as error:
+    except DataError as error:
         problems.append(str(error))
     for problem in dict.fromkeys(problems):
         session.display.note(f"not measured: {problem}")

@@ -214,10 +214,10 @@ def test_a_part_that_takes_for_ever_is_given_up_and_no_other(site: Path, monkeyp
     """How long the process itself takes to start counts for none, and what one part takes for no other."""
     add(site, "slow", PART.format("slow", "z_slow"), z_slow="import time; time.sleep(99)")
     for name in ("leisurely", "unhurried"):
-        add(site, name, PART.format(name, f"acme_{name}"), **{f"acme_{name}": f"import time; time.sleep(0.8)\n{SOUND}"})
-    monkeypatch.setattr(quiet, "PATIENCE", 1.5)
+        add(site, name, PART.format(name, f"acme_{name}"), **{f"acme_{name}": f"import time; time.sleep(2.5)\n{SOUND}"})
+    monkeypatch.setattr(quiet, "PATIENCE", 4)
     (fault,) = doctor.examine(["slow", "leisurely", "unhurried", "sound"])
-    assert "z_slow:Loss takes more than 1.5 s" in fault.problem
+    assert "z_slow:Loss takes more than 4 s" in fault.problem
 
 
 def test_what_cannot_be_called_and_what_two_packages_break_alike_are_named(site: Path, run: Run) -> None:

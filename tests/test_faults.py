@@ -2,12 +2,20 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
 
-from i2i import plugins
-from i2i.errors import PluginError
+from i2i import plugins, recipe
+from i2i.compose import blamed, compose, rehearse
+from i2i.contracts import Batch
+from i2i.engine import enough_memory
+from i2i.errors import PluginError, ResourceError
+from i2i.generators.unet import UNet
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -98,6 +106,11 @@ class Late(L1):
     def compute(self):
         raise KeyError("too late")
 
+class Shy(L1):
+    def update(self, fake, real, *, mask=None, images=None):
+        if len(fake) > 1:  # one in the rehearsal
+            raise KeyError("enough")
+
 class Deaf:
     def __init__(self, run):
         pass
@@ -147,7 +160,7 @@ PARTS = {
     "losses": ["Each"],
     "generators": ["Halves", "Takes"],
     "tasks": ["Wordless"],
-    "metrics": ["Uncomputed", "Fails", "Late"],
+    "metrics": ["Uncomputed", "Fails", "Late", "Shy"],
     "trackers": ["Deaf", "Unreached"],
     "sources": ["Empty", "Worded", "Wide", "Mistyped"],
 }
@@ -195,7 +208,7 @@ def line_of(text: str) -> int:
             4,
             f"a part ends the process, which none may: SystemExit: 0 {{}}acme_faults.py:{line_of('SystemExit(0)')})",
         ),
-        ('method="nameless"', 4, "method Nameless has no network 'g'"),
+        ('method="nameless"', 4, "method Nameless is no torch module with a network 'g'"),
         ('method="stepless"', 4, "method Stepless has no step and no translate"),
         (
             'method.reconstruction="each"',
@@ -211,7 +224,6 @@ def line_of(text: str) -> int:
         ('task="wordless"', 4, "task Wordless has no decode"),
         ('metrics=["uncomputed"]', 4, "metric Uncomputed has no compute"),
         ('metrics=["fails"]', 4, "metric Fails fails: KeyError: 'oops' ("),
-        ('trackers=["deaf"]', 4, "tracker Deaf has no log and no image"),
         ('source={name="empty"}', 3, "source Empty is empty"),
         ('source={name="worded"}', 4, "the length of source Worded fails: TypeError: "),
         ('source={name="wide"}', 4, "sample 0: the source gives 'a' as float64 from 255 to 255; expected uint8"),
@@ -237,13 +249,56 @@ def test_a_fault_is_told_before_a_run_begins(
 
 
 def test_a_tracker_or_a_metric_that_fails_costs_no_run(run: Run, tiny: Path, tmp_path: Path, acme: None) -> None:
-    settings = ["--set", 'trackers=["unreached", "csv"]', "--set", 'metrics=["late", "l1"]']
+    settings = [
+        "--set",
+        'trackers=["unreached", "csv"]',
+        "--set",
+        'metrics=["late", "shy", "l1"]',
+        "--set",
+        "validation.count=4",
+    ]
     code, out, err = run("train", tiny, *settings, "--runs", tmp_path / "runs", "--device", "cpu")
     assert code == 0, err
     assert out.count("the tracker Unreached is left out from here on: its 'log' fails: OSError: no server") == 1
     assert "not measured: metric late fails: KeyError: 'too late'" in out
+    assert "not measured: metric shy fails: KeyError: 'enough'" in out
     assert "held out: l1" in out
     assert list((tmp_path / "runs").glob("*/*.csv"))
+
+
+def test_a_tracker_without_its_methods_is_named(run: Run, tiny: Path, tmp_path: Path, acme: None) -> None:
+    code, _, err = run("train", tiny, "--set", 'trackers=["deaf"]', "--runs", tmp_path / "runs", "--device", "cpu")
+    assert (code, err.strip()) == (4, "error: tracker Deaf has no log and no image, which every tracker needs.")
+
+
+class TwoAnswers(UNet):
+    """A generator that answers twice while it is trained, as some do."""
+
+    def forward(self, x: Tensor) -> Any:
+        y = super().forward(x)
+        return (y, y) if self.training else y
+
+
+def test_a_method_that_translates_in_eval_mode_alone_is_not_refused(tiny: Path) -> None:
+    class Method(nn.Module):
+        def __init__(self, task: Any) -> None:
+            super().__init__()
+            self.g = TwoAnswers(3, 3, depth=2, width=4)
+
+        def translate(self, x: Tensor) -> Tensor:
+            y: Tensor = self.g(x).tanh()
+            return y
+
+        def step(self, batch: Batch) -> Iterator[tuple[str, dict[str, Tensor]]]:
+            one, _ = self.g(batch.a)
+            yield "g", {"l1": (one - batch.b).abs().mean()}
+
+    rehearse(compose(replace(recipe.read(tiny), method=Method)))
+
+
+def test_memory_that_runs_out_in_a_part_is_no_fault_of_it() -> None:
+    with pytest.raises(ResourceError), enough_memory("here", "less"), blamed("a part"):
+        torch.empty(10**15)
 
 
 def test_what_fails_on_the_way_says_how_to_go_on(
@@ -264,8 +319,8 @@ def test_what_fails_on_the_way_says_how_to_go_on(
     code, out, err = run("train", tiny, "--runs", tmp_path / "runs", "--device", "cpu")
     (made,) = (tmp_path / "runs").iterdir()
     assert code == 4
-    assert f"{made}: what was trained is saved. Go on: i2i train --resume {made}" in out
-    assert "the method Pix2Pix fails after step 3: ZeroDivisionError: by nought (" in err
+    assert f"{made}: saved up to step 2. Go on: i2i train --resume {made}" in out
+    assert "training by the method Pix2Pix fails after step 3: ZeroDivisionError: by nought (" in err
     monkeypatch.setenv("I2I_TRACEBACK", "1")
     with pytest.raises(PluginError) as caught:
         run("train", "--resume", made, "--device", "cpu")

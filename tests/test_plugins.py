@@ -146,7 +146,14 @@ def note_origin(metadata: Path, place: str, folder: Path) -> str:
         "folder": ({"url": folder.as_uri(), "dir_info": {}}, f"i2i plugins install -e '{folder}'"),
         "editable": ({"url": folder.as_uri(), "dir_info": {"editable": True}}, f"i2i plugins install -e '{folder}'"),
         "archive": ({"url": ARCHIVE, "archive_info": {}}, f"pip install --force-reinstall --no-deps {ARCHIVE}"),
-        "git": ({"url": GIT, "vcs_info": {"vcs": "git"}}, f"pip install --force-reinstall --no-deps git+{GIT}"),
+        "git": (
+            {
+                "url": GIT,
+                "subdirectory": "pkgs/acme",
+                "vcs_info": {"vcs": "git", "commit_id": "abc", "requested_revision": "v1"},
+            },
+            f"pip install --force-reinstall --no-deps 'git+{GIT}@v1#subdirectory=pkgs/acme'",
+        ),
     }
     if place == "index":
         return "pip install --force-reinstall --no-deps acme"

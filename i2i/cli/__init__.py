@@ -19,7 +19,8 @@ __all__ = ["main", "recipes", "runs"]
 def main() -> None:
     """Run the command line; an expected error is one clear text and its exit code, never a traceback."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a code page without lambda is no reason to stop
+        # A code page without lambda is no reason to stop.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="replace")
     try:
         app(prog_name="i2i")

@@ -30,6 +30,8 @@ class Listing(TyperGroup):
             return super().parse_args(ctx, args)
         words = [word for word in args if not word.startswith("-")]
         if len(words) > 1:
+            if words[0] in self.commands:
+                raise UsageError(f"options come after the verb: i2i plugins {words[0]} ...")
             raise UsageError(
                 f"i2i plugins has no verb {words[0]!r}.{nearest(words[0], self.commands)} Verbs: "
                 f"{', '.join(sorted(self.commands))}. To list parts takes one pattern, in quotes where it has a *."

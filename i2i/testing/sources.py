@@ -45,7 +45,9 @@ def source_gives_what_is_asked(part: Part) -> None:
         if spec.classes is not None:
             known = picture.dtype in (np.uint8, np.uint16)
             assert known, f"{name!r} is a map of classes, and its indices are {picture.dtype}"
-        elif picture.dtype == np.float32:
+        else:
+            assert picture.dtype in (np.uint8, np.uint16, np.float32), f"{name!r} is {picture.dtype}"
+        if picture.dtype == np.float32:
             assert picture.min() >= 0 and picture.max() <= 1, f"{name!r} leaves [0, 1]"
     assert isinstance(getattr(source, "paired", True), bool), "'paired' is true or false"
     if getattr(source, "paired", True):

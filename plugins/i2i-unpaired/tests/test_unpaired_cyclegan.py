@@ -19,7 +19,7 @@ import i2i
 from i2i import recipe, train
 from i2i.contracts import Batch
 from i2i.display import TrainDisplay
-from i2i.errors import DataError, UsageError
+from i2i.errors import DataError, PluginError, UsageError
 from i2i.generators.resnet import ResNet
 from i2i.tasks.paired import Paired
 
@@ -195,7 +195,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = recipe.parse(Path("tiny.toml"), TINY.encode())
     with TrainDisplay(Console(quiet=True)) as display:
         train.start(plan, runs=folder, device="cpu", display=display, name="whole")
-        with pytest.raises(Broken):
+        with pytest.raises(PluginError, match="Broken"):
             train.start(plan, runs=folder, device="cpu", display=BreaksAt(3), name="broken")
         train.resume(folder / "broken", device="cpu", display=display)
     return folder
@@ -222,7 +222,7 @@ def test_without_its_pool_a_resumed_run_would_differ(runs: Path, monkeypatch: py
     monkeypatch.setattr(Pool, "set_extra_state", lambda self, state: None)
     plan = recipe.parse(Path("tiny.toml"), TINY.encode())
     with TrainDisplay(Console(quiet=True)) as display:
-        with pytest.raises(Broken):
+        with pytest.raises(PluginError, match="Broken"):
             train.start(plan, runs=runs, device="cpu", display=BreaksAt(3), name="poolless")
         train.resume(runs / "poolless", device="cpu", display=display)
     whole = load_file(runs / "whole" / "state" / "000000006.safetensors")
