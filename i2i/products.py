@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SMALL = 16
-"""Pixels of an input's shorter side up to which a convolution is taken as a product."""
-SMALL_TRANSPOSED = 8
+SMALL = 16 * 16
+"""Pixels of an input up to which a convolution is taken as a product."""
+SMALL_TRANSPOSED = 8 * 8
 """The same of a transposed convolution, whose columns are as many as its larger output has."""
 
 FEW = 16
@@ -27,15 +28,16 @@ class ProductConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map N × in_channels × H × W as `Conv2d` does."""
-        if min(x.shape[2:]) > SMALL:
+        if x.shape[2] * x.shape[3] > SMALL:
             return super().forward(x)
+        padding = cast(tuple[int, int], self.padding)
         sides = [
             (side + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
             for side, pad, dilation, kernel, stride in zip(
-                x.shape[2:], self.padding, self.dilation, self.kernel_size, self.stride, strict=True
+                x.shape[2:], padding, self.dilation, self.kernel_size, self.stride, strict=True
             )
         ]
-        columns = F.unfold(x, self.kernel_size, self.dilation, self.padding, self.stride)  # type: ignore[arg-type]
+        columns = F.unfold(x, self.kernel_size, self.dilation, padding, self.stride)
         with _as_it_lies(columns) as rows:
             y = F.linear(rows, self.weight.flatten(1), self.bias)
         return y.transpose(1, 2).reshape(len(x), -1, *sides)
@@ -46,7 +48,7 @@ class ProductConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Map N × in_channels × H × W as `ConvTranspose2d` does."""
-        if min(x.shape[2:]) > SMALL_TRANSPOSED or output_size is not None:
+        if x.shape[2] * x.shape[3] > SMALL_TRANSPOSED or output_size is not None:
             return super().forward(x, output_size)
         sides = [
             (side - 1) * stride - 2 * pad + dilation * (kernel - 1) + more + 1
