@@ -25,6 +25,7 @@ from i2i.errors import DataError, DivergedError, I2IError, Interrupted, PluginEr
 from i2i.evaluate import HeldOut, measured, values_of
 from i2i.files import write_json
 from i2i.plugins import used
+from i2i.products import use_products
 from i2i.recipe import Recipe
 from i2i.report import write_report
 
@@ -116,6 +117,7 @@ def _work(
     plan = pipeline.recipe
     if device.type == "cpu":
         keep_freed_memory()
+        use_products(pipeline.method)
     training = Training(
         pipeline.method.to(device),
         plan.optimizer_of,
@@ -172,7 +174,8 @@ def _tell(session: Session, what: str, *news: Any) -> None:
 def _loop(session: Session) -> None:
     settings, training = session.settings, session.training
     averages, clock, pictures = Averages(), time.perf_counter(), 0
-    for report in fit(training, _saving(session, _batches(session))):
+    made = batches(session.pipeline, training.device, training.step)
+    for report in fit(training, _saving(session, made)):
         averages.add(report)
         pictures += settings.batch
         step, last = report.step, report.step == training.steps
@@ -197,16 +200,12 @@ def _loop(session: Session) -> None:
             raise Interrupted(f"stopped and saved at step {step}. Go on: i2i train --resume {session.run.path}", code)
 
 
-def _batches(session: Session) -> Iterator[Batch]:
-    settings, pipeline, device = session.settings, session.pipeline, session.training.device
+def batches(pipeline: Pipeline, device: torch.device, start: int) -> Iterator[Batch]:
+    """Yield the training batches for ever, from step `start`: read, prepared, on the device, augmented and encoded."""
+    settings = pipeline.recipe.train
     workers = auto_workers(device) if settings.workers == "auto" else settings.workers
     pictures = stream(
-        pipeline.samples,
-        batch=settings.batch,
-        seed=settings.seed,
-        start=session.training.step,
-        workers=workers,
-        device=device,
+        pipeline.samples, batch=settings.batch, seed=settings.seed, start=start, workers=workers, device=device
     )
     for batch in pictures:
         made = pipeline.task.batch(pipeline.augment(batch))
@@ -214,10 +213,10 @@ def _batches(session: Session) -> Iterator[Batch]:
         yield made
 
 
-def _saving(session: Session, batches: Iterator[Batch]) -> Iterator[Batch]:
+def _saving(session: Session, made: Iterator[Batch]) -> Iterator[Batch]:
     """Pass batches on; where one cannot be made, save what was trained before the error goes its way."""
     try:
-        yield from batches
+        yield from made
     except Exception:
         if session.training.step > session.first_step:
             try:

@@ -1,0 +1,87 @@
+"""How much faster a step of i2i is than the usual code's: `python -m bench train [--batch 1 4 16] [--turns 5]`.
+
+Both train pix2pix at 256 × 256 with the paper's networks from the same side-by-side JPEG files, reading and
+augmentation included. They take turns of a few steps in one process, so that a machine whose speed drifts is fair to
+both, and each pair of turns gives one ratio.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from bench import usual
+from i2i import recipe
+from i2i.compose import compose
+from i2i.engine import Averages, Training, fit, keep_freed_memory, pick_precision
+from i2i.products import use_products
+from i2i.train import batches
+
+RECIPE = """
+task = "paired"
+augment = [
+  {{ name = "Resize", size = [286, 286] }},
+  {{ name = "RandomCrop", size = [256, 256] }},
+  {{ name = "RandomHorizontalFlip" }},
+]
+source = {{ name = "pairs", root = "{root}", a = "right", b = "left" }}
+[method]
+name = "pix2pix"
+generator = {{ name = "unet", norm = "batch" }}
+discriminator = {{ name = "patch", norm = "batch" }}
+[train]
+steps = 1000000
+batch = {batch}
+"""
+
+
+def ours(folder: Path, batch: int, device: torch.device) -> Iterator[None]:
+    """Train for ever as `i2i train` does, one step at each `next`."""
+    plan = recipe.parse(folder / "bench.toml", RECIPE.format(root=folder, batch=batch).encode())
+    pipeline = compose(plan)
+    if device.type == "cpu":
+        keep_freed_memory()
+        use_products(pipeline.method)
+    training = Training(
+        pipeline.method.to(device),
+        plan.optimizer_of,
+        steps=1_000_000,
+        ema=plan.train.ema,
+        seed=0,
+        precision=pick_precision(plan.train.precision, device),
+    )
+    averages = Averages()
+    for report in fit(training, batches(pipeline, device, 0)):
+        averages.add(report)
+        if report.step % plan.train.log_every == 0:
+            averages.read()
+        yield
+
+
+def main(folder: Path, sizes: Sequence[int], turns: int, device: torch.device) -> list[dict[str, float]]:
+    """Print and return a row for each batch size: both speeds, and the ratio of paired turns with its spread."""
+    rows = []
+    for batch in sizes:
+        steps = max(2, 8 // batch)
+        sides = {"usual": usual.training(folder, batch, device), "i2i": ours(folder, batch, device)}
+        for side in sides.values():
+            _seconds(side, steps, device)  # libraries choose their ways in the first steps
+        taken = [{name: _seconds(side, steps, device) for name, side in sides.items()} for _ in range(turns)]
+        ratios = [turn["usual"] / turn["i2i"] for turn in taken]
+        speed = {name: steps * batch / median(turn[name] for turn in taken) for name in sides}
+        rows.append({"batch": batch, **speed, "ratio": median(ratios), "least": min(ratios), "most": max(ratios)})
+        print("  ".join(f"{key} {value:.3g}" for key, value in rows[-1].items()), flush=True)
+    return rows
+
+
+def _seconds(side: Iterator[None], steps: int, device: torch.device) -> float:
+    start = time.perf_counter()
+    for _ in range(steps):
+        next(side)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
