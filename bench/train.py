@@ -17,9 +17,8 @@ import torch
 from bench import usual
 from i2i import recipe
 from i2i.compose import compose
-from i2i.engine import Averages, Training, fit, keep_freed_memory, pick_precision
-from i2i.products import use_products
-from i2i.train import batches
+from i2i.engine import Averages, fit
+from i2i.train import batches, training_of
 
 RECIPE = """
 task = "paired"
@@ -43,17 +42,7 @@ def ours(folder: Path, batch: int, device: torch.device) -> Iterator[None]:
     """Train for ever as `i2i train` does, one step at each `next`."""
     plan = recipe.parse(folder / "bench.toml", RECIPE.format(root=folder, batch=batch).encode())
     pipeline = compose(plan)
-    if device.type == "cpu":
-        keep_freed_memory()
-        use_products(pipeline.method)
-    training = Training(
-        pipeline.method.to(device),
-        plan.optimizer_of,
-        steps=1_000_000,
-        ema=plan.train.ema,
-        seed=0,
-        precision=pick_precision(plan.train.precision, device),
-    )
+    training = training_of(pipeline, device)
     averages = Averages()
     for report in fit(training, batches(pipeline, device, 0)):
         averages.add(report)

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 from i2i.contracts import Batch
 from i2i.data import mix
@@ -255,8 +256,11 @@ def fit(training: Training, batches: Iterable[Batch]) -> Iterator[Report]:
         factor = training.factor()
         for player, optimizer in training.optimizers.items():
             optimizer.param_groups[0]["lr"] = training._base[player] * factor
-        terms = _turns(training, next(iterator))
-        _follow(training)
+        with record_function("data"):
+            batch = next(iterator)
+        terms = _turns(training, batch)
+        with record_function("average"):
+            _follow(training)
         training.step += 1
         yield Report(training.step, training._base[GENERATOR] * factor, terms)
 
@@ -269,7 +273,7 @@ def _turns(training: Training, batch: Batch) -> dict[str, Tensor]:
     terms: dict[str, list[Tensor]] = {}
     taken = turns(training.method, training.players, batch)
     while True:
-        with autocast(training.device, training.precision):
+        with record_function("forward"), autocast(training.device, training.precision):
             turn = next(taken, None)
         if turn is None:
             return {
@@ -277,11 +281,13 @@ def _turns(training: Training, batch: Batch) -> dict[str, Tensor]:
             }
         player, losses = turn
         parameters, optimizer = training.players[player], training.optimizers[player]
-        # `inputs` keeps gradients out of the other players: a fifth of the step's time, and no requires_grad to toggle.
-        total = torch.stack([loss.float() for loss in losses.values()]).sum()
-        torch.autograd.backward(total, inputs=parameters)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        with record_function(f"{player}: backward"):
+            total = torch.stack([loss.float() for loss in losses.values()]).sum()
+            # `inputs` keeps gradients out of the other players: a fifth of the step's time, and nothing to toggle.
+            torch.autograd.backward(total, inputs=parameters)
+        with record_function(f"{player}: optimizer"):
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         for name, loss in losses.items():
             terms.setdefault(f"{player}/{name}", []).append(loss.detach())
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch.profiler import record_function
 
 from i2i import images, recipe
 from i2i.backbones import blank
@@ -106,19 +107,13 @@ def length(plan: Recipe, samples: int) -> int:
     return min(lengths)
 
 
-def _work(
-    run: Run,
-    pipeline: Pipeline,
-    device: torch.device,
-    resolved: Mapping[str, Any],
-    display: Display,
-    resumed: bool = False,
-) -> Run:
+def training_of(pipeline: Pipeline, device: torch.device) -> Training:
+    """Bring a pipeline's method to the device, ready for its first step, with what makes its steps quick there."""
     plan = pipeline.recipe
     if device.type == "cpu":
         keep_freed_memory()
         use_products(pipeline.method)
-    training = Training(
+    return Training(
         pipeline.method.to(device),
         plan.optimizer_of,
         steps=length(plan, len(pipeline.samples)),
@@ -127,6 +122,17 @@ def _work(
         seed=plan.train.seed,
         precision=pick_precision(plan.train.precision, device),
     )
+
+
+def _work(
+    run: Run,
+    pipeline: Pipeline,
+    device: torch.device,
+    resolved: Mapping[str, Any],
+    display: Display,
+    resumed: bool = False,
+) -> Run:
+    plan, training = pipeline.recipe, training_of(pipeline, device)
     trackers = [make(part, run.path, contract=Tracker) for part in plan.trackers]
     session = Session(run, pipeline, training, resolved, display, trackers)
     if resumed and run.has_state():
@@ -142,19 +148,19 @@ def _work(
         display.note(f"{run.recipe}: has no [validation]: nothing is held out, and nothing measured.")
     display.note(f"{run.path}: {verb}, {training.steps} steps on {device.type} in {precision}")
     try:
-        with (
-            _blamed(session),
-            enough_memory(f"at batch {plan.train.batch}", f"--set train.batch={max(1, plan.train.batch // 2)}"),
-        ):
+        with enough_memory(f"at batch {plan.train.batch}", f"--set train.batch={max(1, plan.train.batch // 2)}"):
             with _stopping(session):
                 _loop(session)
             _finish(session)
     except (Interrupted, DivergedError):  # the one has said how to go on, and the other would come to the same again
         raise
-    except Exception:
+    except Exception as error:
         if saved := run.last_saved():
             display.note(f"{run.path}: saved up to step {saved}. Go on: i2i train --resume {run.path}")
-        raise
+        if isinstance(error, I2IError):
+            raise
+        method = type(training.method).__name__
+        raise PluginError(f"training by the method {method} fails after step {training.step}: {told(error)}") from error
     finally:
         _tell(session, "close")
     return run
@@ -208,8 +214,9 @@ def batches(pipeline: Pipeline, device: torch.device, start: int) -> Iterator[Ba
         pipeline.samples, batch=settings.batch, seed=settings.seed, start=start, workers=workers, device=device
     )
     for batch in pictures:
-        made = pipeline.task.batch(pipeline.augment(batch))
-        check_sides(pipeline, made)
+        with record_function("augment"):
+            made = pipeline.task.batch(pipeline.augment(batch))
+            check_sides(pipeline, made)
         yield made
 
 
@@ -224,19 +231,6 @@ def _saving(session: Session, made: Iterator[Batch]) -> Iterator[Batch]:
             except I2IError as lost:  # the picture is to be named all the same
                 session.display.note(f"not saved: {lost}")
         raise
-
-
-@contextlib.contextmanager
-def _blamed(session: Session) -> Iterator[None]:
-    """Make what a part raises a PluginError that says after which step, and where."""
-    try:
-        yield
-    except I2IError:
-        raise
-    except Exception as error:
-        method = type(session.training.method).__name__
-        step = session.training.step
-        raise PluginError(f"training by the method {method} fails after step {step}: {told(error)}") from error
 
 
 @contextlib.contextmanager
