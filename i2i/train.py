@@ -18,7 +18,7 @@ from torch.profiler import record_function
 from i2i import images, recipe
 from i2i.backbones import blank
 from i2i.checkpoint import Run, save_model, slug, versions
-from i2i.compose import Pipeline, check_sides, compose, make, rehearse
+from i2i.compose import Pipeline, check_sides, compose, make, rehearse, takes_channels_last
 from i2i.contracts import Batch, Tracker
 from i2i.data import auto_workers, stream
 from i2i.engine import GENERATOR, Averages, Training, enough_memory, fit, keep_freed_memory, pick_device, pick_precision
@@ -26,7 +26,7 @@ from i2i.errors import DataError, DivergedError, I2IError, Interrupted, PluginEr
 from i2i.evaluate import HeldOut, measured, values_of
 from i2i.files import write_json
 from i2i.plugins import used
-from i2i.products import use_products
+from i2i.products import lay_out, use_products
 from i2i.recipe import Recipe
 from i2i.report import write_report
 
@@ -109,7 +109,10 @@ def length(plan: Recipe, samples: int) -> int:
 
 def training_of(pipeline: Pipeline, device: torch.device) -> Training:
     """Bring a pipeline's method to the device, ready for its first step, with what makes its steps quick there."""
-    plan = pipeline.recipe
+    plan, layout = pipeline.recipe, torch.contiguous_format
+    if device.type != "mps" and takes_channels_last(pipeline):
+        layout = torch.channels_last
+        lay_out(pipeline.method, layout)
     if device.type == "cpu":
         keep_freed_memory()
         use_products(pipeline.method)
@@ -121,6 +124,7 @@ def training_of(pipeline: Pipeline, device: torch.device) -> Training:
         ema=plan.train.ema,
         seed=plan.train.seed,
         precision=pick_precision(plan.train.precision, device),
+        layout=layout,
     )
 
 
