@@ -93,9 +93,8 @@ class _DeviceStep:
         _check_one_size(self.place, {name: images[name].shape[-2:] for name in self.names})
         if self.cuts and (cuts := self.cuts(first.shape)) is not None:
             return {name: self._cut(images[name], cuts, name in self.voids) for name in self.names}
-        if self.fixed and not self.voids:
-            return {n: self.module.apply_transform(images[n], {}, self.module.flags).clamp(0, 1) for n in self.names}
-        params = self.module.forward_parameters(first.shape)
+        # A resize to one size draws nothing and needs nothing of it, save to lead class maps along.
+        params = {} if self.fixed and not self.voids else self.module.forward_parameters(first.shape)
         pictures = [name for name in self.names if name not in self.voids]
         moved = self._move_pictures({name: images[name] for name in pictures}, params)
         if self.voids:
@@ -113,7 +112,9 @@ class _DeviceStep:
         if not pictures or not isinstance(fill, int | float):  # one fill value a channel: the channels must stay apart
             return {name: self.module(picture, params=params).clamp(0, 1) for name, picture in pictures.items()}
         # One call on the stacked channels takes half the time of a call for each picture.
-        stack = self.module(torch.cat(list(pictures.values()), dim=1), params=params)
+        stack = torch.cat(list(pictures.values()), dim=1)
+        flags = self.module.flags
+        stack = self.module.apply_transform(stack, params, flags) if self.fixed else self.module(stack, params=params)
         parts = stack.split([picture.shape[1] for picture in pictures.values()], dim=1)
         return {name: part.clamp(0, 1) for name, part in zip(pictures, parts, strict=True)}
 
