@@ -223,18 +223,15 @@ class HostPrepare:
         self._steps = [_host_step(i, step, images) for i, step in enumerate(steps)]
         self._first = 0
 
-    def split(self) -> tuple[HostPrepare, HostPrepare]:
+    def split(self) -> tuple[HostPrepare | None, HostPrepare | None]:
         """Return the leading steps, which draw nothing, and the others, each of which draws what it does in the whole.
 
-        What the first gives for a sample is always the same, whatever the seed.
+        Either is None where it would have no step. What the first gives for a sample is the same for every seed.
         """
         count = next((i for i, step in enumerate(self._steps) if not step.settled), len(self._steps))
         settled, drawn = copy.copy(self), copy.copy(self)
         settled._steps, drawn._steps, drawn._first = self._steps[:count], self._steps[count:], self._first + count
-        return settled, drawn
-
-    def __len__(self) -> int:
-        return len(self._steps)
+        return settled if settled._steps else None, drawn if drawn._steps else None
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """Prepare a sample of pictures C × H × W: uint8, uint16 or float32 in [0, 1]; dtypes and channels are kept.

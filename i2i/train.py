@@ -15,12 +15,12 @@ from typing import Any, Protocol
 import torch
 from torch.profiler import record_function
 
-from i2i import images, recipe
+from i2i import cache, images, recipe
 from i2i.backbones import blank
 from i2i.checkpoint import Run, save_model, slug, versions
 from i2i.compose import Pipeline, check_sides, compose, make, rehearse
 from i2i.contracts import Batch, Tracker
-from i2i.data import auto_workers, stream
+from i2i.data import auto_workers
 from i2i.engine import GENERATOR, Averages, Training, enough_memory, fit, keep_freed_memory, pick_device, pick_precision
 from i2i.errors import DataError, DivergedError, I2IError, Interrupted, PluginError, UsageError, told
 from i2i.evaluate import HeldOut, measured, values_of
@@ -209,15 +209,30 @@ def _loop(session: Session) -> None:
 def batches(pipeline: Pipeline, device: torch.device, start: int) -> Iterator[Batch]:
     """Yield the training batches for ever, from step `start`: read, prepared, on the device, augmented and encoded."""
     settings = pipeline.recipe.train
-    workers = auto_workers(device) if settings.workers == "auto" else settings.workers
-    pictures = stream(
-        pipeline.samples, batch=settings.batch, seed=settings.seed, start=start, workers=workers, device=device
+    pictures = cache.batches(
+        pipeline.samples,
+        cache_of(pipeline, device),
+        batch=settings.batch,
+        seed=settings.seed,
+        start=start,
+        workers=_workers(settings, device),
+        device=device,
     )
     for batch in pictures:
         with record_function("augment"):
             made = pipeline.task.batch(pipeline.augment(batch))
             check_sides(pipeline, made)
         yield made
+
+
+def cache_of(pipeline: Pipeline, device: torch.device) -> cache.Choice:
+    """Choose where a pipeline's samples are kept after their first reading; in words: str() of it."""
+    settings = pipeline.recipe.train
+    return cache.choose(pipeline.samples, settings.cache, device, _workers(settings, device))
+
+
+def _workers(settings: recipe.TrainSettings, device: torch.device) -> int:
+    return auto_workers(device) if settings.workers == "auto" else settings.workers
 
 
 def _saving(session: Session, made: Iterator[Batch]) -> Iterator[Batch]:

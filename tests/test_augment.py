@@ -420,7 +420,7 @@ def test_what_is_taken_to_draw_nothing_draws_nothing(name: str) -> None:
     for parameters in SETTLED.get(name, [{}]):
         chain = prepare(name, **parameters)
         settled, drawn = chain.split()
-        assert (len(settled), len(drawn)) == ((1, 0) if name in SETTLED else (0, 1))
+        assert (bool(settled), bool(drawn)) == (name in SETTLED, name not in SETTLED)
         if name in SETTLED:
             for rng in ("py_random", "random_generator"):
                 setattr(chain._steps[0].transform, rng, None)  # whatever would be drawn raises
@@ -431,7 +431,7 @@ def test_what_is_taken_to_draw_nothing_draws_nothing(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "parameters"), DRAWING)
 def test_settled_parts_that_were_told_to_draw_are_not(name: str, parameters: dict[str, Any]) -> None:
-    assert len(prepare(name, **parameters).split()[0]) == 0
+    assert prepare(name, **parameters).split()[0] is None
 
 
 @pytest.mark.parametrize("paired", [True, False])
@@ -440,7 +440,9 @@ def test_a_chain_in_two_halves_gives_what_the_whole_gives(paired: bool) -> None:
     chosen = {"Resize": {"height": 40, "width": 44}, "HorizontalFlip": {"p": 0.5}}
     chain = HostPrepare([Step(part("preparations", n, **chosen.get(n, {}))) for n in names], IMAGES, paired=paired)
     settled, drawn = chain.split()
-    assert (len(settled), len(drawn)) == (1, 4)
+    assert settled is not None
+    assert drawn is not None
+    assert len(settled._steps) == 1
     for seed in range(6):
         whole, halves = chain(scene(), seed), drawn(settled(scene(), 99), seed)
         assert all(np.array_equal(whole[name], halves[name]) for name in IMAGES)

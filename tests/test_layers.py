@@ -17,7 +17,7 @@ RANKS = [
     {"build", "quiet", "probe", "install", "scaffold"},
     {"recipe", "describe", "doctor"},
     {"images", "data", "nn", "products", "confusion", "backbones"},
-    {"augment", "engine", "checkpoint"},
+    {"augment", "engine", "checkpoint", "cache"},
     {"compose"},
     {"evaluate", "translate", "report", "chart", "testing", "foreign"},
     {"train", "score"},
