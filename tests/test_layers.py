@@ -20,6 +20,7 @@ RANKS = [
     {"augment", "engine", "checkpoint", "cache"},
     {"compose"},
     {"evaluate", "translate", "report", "chart", "testing", "foreign"},
+    {"profile"},
     {"train", "score"},
     {"ablate", "check", "display", "study"},
     {"cli"},
