@@ -316,8 +316,8 @@ def advise(found: Breakdown) -> list[str]:
         )
     if waits and share.get("augment", 0.0) > limit:
         said.append(
-            fX
-            "leave out the warps and changes of colour that do not help."
+            f"Augmentation takes {share['augment']:.0%}. Crops and flips cost little: resize in [[source.prepare]], "
+            "and leave out the warps and changes of colour that do not help."
         )
     if optimizers > 0.2:
         said.append(
