@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import html
 import itertools
+import os
 import shutil
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -82,6 +83,7 @@ class Profiler:
         self._last = self._skip + count
         if steps < SKIP + STEPS:
             note(f"profile: a short run: measuring {count} of its {steps} steps, after the first {self._skip}.")
+        os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # no remarks on stderr, such as that there is no GPU
         activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
         self._profile = torch_profile(
             activities=activities,
@@ -310,9 +312,9 @@ def advise(found: Breakdown) -> list[str]:
     said = []
     if waits and share.get("data", 0.0) > limit:
         said.append(
-            f"Reading and preparing pictures takes {share['data']:.0%}. With train.cache each is read once; resize in "
-            "[[source.prepare]], where that is done once as well, or resize the files beforehand. Beside a GPU, more "
-            "train.workers read while it works."
+            f"Reading and preparing pictures takes {share['data']:.0%}. Where there is a cache, that is so in the "
+            "first epoch only. Resize in [[source.prepare]], where that is done once as well, or resize the files "
+            "beforehand. Beside a GPU, more train.workers read while it works."
         )
     if waits and share.get("augment", 0.0) > limit:
         said.append(
