@@ -6,6 +6,7 @@ drawn, and what is drawn follows from the sample's seed as ever.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import multiprocessing
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from i2i.contracts import Images, Sample
 from i2i.data import Order, Samples, read, stream, to_device
-from i2i.errors import I2IError, PluginError, ResourceError, UsageError, told
+from i2i.errors import ResourceError, UsageError
 
 SHARE = 4
 """`auto` takes at most this part of the memory that is free: a quarter."""
@@ -45,7 +46,7 @@ def choose(samples: Samples, wanted: str, device: torch.device, workers: int) ->
     """Choose where to keep samples: `wanted` as in the recipe's `train.cache`; workers: how many processes read them.
 
     Reads the first sample, and the last. UsageError when what is wanted does not suit the data, ResourceError when it
-    does not fit, each with the remedy; an I2IError of the source as it is.
+    does not fit, each with the remedy.
     """
     if wanted == "none":
         return Choice("none", "as the recipe says")
@@ -55,7 +56,9 @@ def choose(samples: Samples, wanted: str, device: torch.device, workers: int) ->
         if wanted != "auto":
             raise UsageError(f'train.cache = "{wanted}": {why}. {_REMEDY}')
         return Choice("none", why)
-    ends = [_first(samples, index) for index in sorted({0, len(samples) - 1})]
+    ends = _ends(samples)
+    if not ends:
+        return Choice("none", "the first sample and the last cannot be read")
     each = max(sum(picture.nbytes for picture in end.values()) for end in ends)
     reasons = []
     for kind in kinds:
@@ -72,14 +75,14 @@ def choose(samples: Samples, wanted: str, device: torch.device, workers: int) ->
     return Choice("none", "; ".join(dict.fromkeys(reasons)))
 
 
-def _first(samples: Samples, index: int) -> Sample:
-    try:
-        sample = samples.settled(index, 0)
-    except I2IError:
-        raise
-    except Exception as error:
-        raise PluginError(f"{samples.describe(index)}: the source failed: {told(error)}") from error
-    return {name: sample[name] for name in samples.images if name in sample}
+def _ends(samples: Samples) -> list[Sample]:
+    """Return the first sample and the last; one that cannot be read is left out, and told when its turn comes."""
+    ends = []
+    for index in sorted({0, len(samples) - 1}):
+        with contextlib.suppress(Exception):
+            sample = samples.settled(index, 0)
+            ends.append({name: sample[name] for name in samples.images})
+    return ends
 
 
 def _unfit_device(samples: Samples, ends: list[Sample]) -> str:

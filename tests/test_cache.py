@@ -171,12 +171,14 @@ def test_what_finds_no_room_is_read_anew() -> None:
 
 def test_a_broken_sample_is_told_as_without_a_cache() -> None:
     class Broken(Pictures):
+        broken = 0
+
         def __getitem__(self, index: int) -> Sample:
-            if index == 4:
+            if index == self.broken:
                 raise DataError("four.png: is broken.")
             return super().__getitem__(index)
 
-    for kind in ("ram", "device"):
+    for kind, Broken.broken in (("ram", 4), ("device", 4), ("ram", 0), ("device", 6)):
         with pytest.raises(DataError, match=r"^four.png: is broken.$"):
             taken(prepared(source=Broken()), kind)
 
