@@ -200,6 +200,13 @@ class Training:
             setattr(self.method, GENERATOR, live)
             self.method.train(mode)
 
+    def move(self, player: str) -> None:
+        """Take a step of a player's optimizer along the gradients of its weights, and forget them."""
+        for p, row in zip(self.players[player], self.rows[player], strict=True):
+            row.grad, p.grad = None if p.grad is None else as_row(p.grad), None
+        self.optimizers[player].step()
+        self.optimizers[player].zero_grad(set_to_none=True)
+
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor that changes, by name, for a checkpoint."""
         found = {f"method/{key}": value for key, value in self.method.state_dict().items()}
@@ -297,17 +304,12 @@ def _turns(training: Training, batch: Batch) -> dict[str, Tensor]:
                 name: values[0] if len(values) == 1 else torch.stack(values).mean() for name, values in terms.items()
             }
         player, losses = turn
-        parameters, optimizer = training.players[player], training.optimizers[player]
         with record_function(f"{player}: backward"):
             total = torch.stack([loss.float() for loss in losses.values()]).sum()
             # `inputs` keeps gradients out of the other players: a fifth of the step's time, and nothing to toggle.
-            torch.autograd.backward(total, inputs=parameters)
+            torch.autograd.backward(total, inputs=training.players[player])
         with record_function(f"{player}: optimizer"):
-            for p, row in zip(parameters, training.rows[player], strict=True):
-                row.grad = None if p.grad is None else as_row(p.grad)
-                p.grad = None
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            training.move(player)
         for name, loss in losses.items():
             terms.setdefault(f"{player}/{name}", []).append(loss.detach())
 
