@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from i2i import build, images
 from i2i.augment import DeviceAugment, HostPrepare
 from i2i.backbones import blank
-from i2i.build import Part, Problem
+from i2i.build import Part, Problem, base, filled, name_of
 from i2i.contracts import Batch, Images, Method, Metric, Source, Task, lacking
 from i2i.data import Samples, fixed
 from i2i.engine import GENERATOR, autocast, enough_memory, out_of_memory, players, turns
@@ -93,7 +93,7 @@ def check_pairs(recipe: Recipe, task: Task, samples: Samples | None, held_out: S
             "leave it out, take one that compares sets of pictures (fid, kid, lab_histogram), or hold out pairs."
         )
         for place, part in enumerate(recipe.metrics):
-            if getattr(getattr(part, "func", part), "paired", True):
+            if getattr(base(part), "paired", True):
                 problems.append(Problem(("metrics", place), text))
     if problems:
         raise recipe.error(problems)
@@ -201,8 +201,7 @@ def make(part: Part, *supplied: Any, contract: type | None = None) -> Any:
     except I2IError:
         raise
     except Exception as error:
-        chosen = getattr(part, "keywords", {})
-        settings = ", ".join(f"{key} = {_shown(value)}" for key, value in chosen.items()) or "its defaults"
+        settings = ", ".join(f"{key} = {_shown(value)}" for key, value in filled(part).items()) or "its defaults"
         # These refuse a value or a path, which are the recipe's; all else is a fault of the part.
         kind = UsageError if isinstance(error, ValueError | OSError) else PluginError
         raise kind(f"{name_of(part)} cannot be made with {settings}: {told(error)}") from error
@@ -218,12 +217,6 @@ def check_contract(thing: object, contract: type, name: str) -> None:
         missing = lacking(thing, contract)
     if missing:
         raise PluginError(f"{kind} {name} has no {' and no '.join(missing)}, which every {kind} needs.")
-
-
-def name_of(part: Part) -> str:
-    """Return what a sentence calls a part: the name of its class or function."""
-    base = getattr(part, "func", part)
-    return str(getattr(base, "__name__", base))
 
 
 def _shown(value: Any) -> str:
