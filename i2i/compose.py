@@ -133,7 +133,7 @@ def _rehearse_step(pipeline: Pipeline, batch: Batch, device: torch.device) -> No
         raise
     except Exception:
         method = make(pipeline.recipe.method, pipeline.task).to(device)
-        batch = Batch(batch.a.to(device), batch.b.to(device), None if batch.mask is None else batch.mask.to(device))
+        batch = batch.map(lambda x: x.to(device))
         with (
             enough_memory("in a step of the rehearsal", "smaller pictures or networks"),
             blamed(f"a step of the method {name_of(pipeline.recipe.method)}"),
@@ -151,7 +151,7 @@ def on_meta(pipeline: Pipeline, like: Batch, size: int) -> Iterator[nn.Module]:
 
     with torch.device("meta"), blank():
         method: nn.Module = make(pipeline.recipe.method, pipeline.task)
-    batch = Batch(meta(like.a), meta(like.b), None if like.mask is None else meta(like.mask))
+    batch = like.map(meta)
     _check_output(pipeline.task, method, batch.a)
     yield method
     for _ in turns(method, players(method), batch):
