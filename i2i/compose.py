@@ -206,12 +206,12 @@ def make(part: Part, *supplied: Any, contract: type | None = None) -> Any:
         kind = UsageError if isinstance(error, ValueError | OSError) else PluginError
         raise kind(f"{name_of(part)} cannot be made with {settings}: {told(error)}") from error
     if contract:
-        check_contract(made, contract, name_of(part))
+        _check_contract(made, contract, name_of(part))
     return made
 
 
-def check_contract(thing: object, contract: type, name: str) -> None:
-    """Raise PluginError when a part, or its class, lacks what its kind is asked for."""
+def _check_contract(thing: object, contract: type, name: str) -> None:
+    """Raise PluginError when a part lacks what its kind is asked for."""
     kind = contract.__name__.lower()
     with blamed(f"{kind} {name}"):
         missing = lacking(thing, contract)

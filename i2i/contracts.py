@@ -227,7 +227,7 @@ class Tracker(Protocol):
 
 
 def lacking(thing: object, protocol: type) -> list[str]:
-    """Return what a protocol asks for and a part, or its class, has not, in the protocol's order."""
+    """Return what a protocol asks for and a part has not, in the protocol's order."""
     asked = ("__len__", "__getitem__")
     methods = [name for name, value in vars(protocol).items() if callable(value) and (name[0] != "_" or name in asked)]
     return [name for name in (*inspect.get_annotations(protocol), *methods) if not hasattr(thing, name)]
