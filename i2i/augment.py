@@ -123,7 +123,7 @@ def _device_step(index: int, step: Step, images: Mapping[str, ImageSpec]) -> _De
     # Imported here: a worker process that prepares samples on the host never needs it.
     from kornia.augmentation import AugmentationBase2D, IntensityAugmentationBase2D
 
-    place = f"augment.{index} ({_part_name(step)})"
+    place = f"augment.{index} ({step.name})"
     with _blame(place):
         module = step.make()
     if not isinstance(module, AugmentationBase2D):
@@ -131,7 +131,7 @@ def _device_step(index: int, step: Step, images: Mapping[str, ImageSpec]) -> _De
     moves = not isinstance(module, IntensityAugmentationBase2D)
     names = _names(place, step, images, moves)
     voids = {name: _void(images[name]) for name in names if images[name].classes is not None}
-    if "antialias" in module.flags and "antialias" not in _chosen(step):
+    if "antialias" in module.flags and "antialias" not in step.chosen:
         module.flags["antialias"] = True
     return _DeviceStep(place, module, names, moves, voids, _cuts(module), _fixed(module))
 
@@ -327,7 +327,7 @@ class _HostStep:
 def _host_step(index: int, step: Step, images: Mapping[str, ImageSpec]) -> _HostStep:
     import albumentations  # 1.4 s, spared where nothing is prepared
 
-    place = f"prepare.{index} ({_part_name(step)})"
+    place = f"prepare.{index} ({step.name})"
     with _blame(place):
         transform = step.make()
     if not isinstance(transform, albumentations.DualTransform | albumentations.ImageOnlyTransform):
@@ -340,13 +340,12 @@ def _host_step(index: int, step: Step, images: Mapping[str, ImageSpec]) -> _Host
         raise UsageError(
             f"{place}: mask_interpolation would blend classes. Leave it out: they are resampled by nearest."
         )
-    chosen = _chosen(step)
     if hasattr(transform, "area_for_downscale"):  # it resizes
-        if not chosen.keys() & {"interpolation", "area_for_downscale"}:
+        if not step.chosen.keys() & {"interpolation", "area_for_downscale"}:
             transform.area_for_downscale = "image"
-        if "mask_interpolation" not in chosen:
+        if "mask_interpolation" not in step.chosen:
             transform.mask_interpolation = _NEAREST_EXACT  # the other shifts a map by half a pixel against its picture
-    fills = hasattr(transform, "fill_mask") and "fill_mask" not in chosen
+    fills = hasattr(transform, "fill_mask") and "fill_mask" not in step.chosen
     return _HostStep(place, transform, specs, moves, fills)
 
 
@@ -403,16 +402,6 @@ def _seed(*numbers: int) -> int:
 
 def _void(spec: ImageSpec) -> int:
     return spec.void if spec.void is not None else 0
-
-
-def _part_name(step: Step) -> str:
-    return str(getattr(getattr(step.make, "func", step.make), "__name__", step.make))
-
-
-def _chosen(step: Step) -> Mapping[str, Any]:
-    """Return the parameters that the user set, as against those left at their defaults."""
-    chosen: Mapping[str, Any] = getattr(step.make, "keywords", {})
-    return chosen
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from i2i import build, images
 from i2i.augment import DeviceAugment, HostPrepare
 from i2i.backbones import blank
-from i2i.build import Part, Problem
+from i2i.build import Part, Problem, base, filled, name_of
 from i2i.contracts import Batch, Images, Method, Metric, Source, Task, lacking
 from i2i.data import Samples, fixed
 from i2i.engine import GENERATOR, autocast, enough_memory, out_of_memory, players, turns
@@ -95,7 +95,7 @@ def check_pairs(recipe: Recipe, task: Task, samples: Samples | None, held_out: S
             "leave it out, take one that compares sets of pictures (fid, kid, lab_histogram), or hold out pairs."
         )
         for place, part in enumerate(recipe.metrics):
-            if getattr(getattr(part, "func", part), "paired", True):
+            if getattr(base(part), "paired", True):
                 problems.append(Problem(("metrics", place), text))
     if problems:
         raise recipe.error(problems)
@@ -229,29 +229,22 @@ def make(part: Part, *supplied: Any, contract: type | None = None) -> Any:
     except I2IError:
         raise
     except Exception as error:
-        chosen = getattr(part, "keywords", {})
-        settings = ", ".join(f"{key} = {_shown(value)}" for key, value in chosen.items()) or "its defaults"
+        settings = ", ".join(f"{key} = {_shown(value)}" for key, value in filled(part).items()) or "its defaults"
         # These refuse a value or a path, which are the recipe's; all else is a fault of the part.
         kind = UsageError if isinstance(error, ValueError | OSError) else PluginError
         raise kind(f"{name_of(part)} cannot be made with {settings}: {told(error)}") from error
     if contract:
-        check_contract(made, contract, name_of(part))
+        _check_contract(made, contract, name_of(part))
     return made
 
 
-def check_contract(thing: object, contract: type, name: str) -> None:
-    """Raise PluginError when a part, or its class, lacks what its kind is asked for."""
+def _check_contract(thing: object, contract: type, name: str) -> None:
+    """Raise PluginError when a part lacks what its kind is asked for."""
     kind = contract.__name__.lower()
     with blamed(f"{kind} {name}"):
         missing = lacking(thing, contract)
     if missing:
         raise PluginError(f"{kind} {name} has no {' and no '.join(missing)}, which every {kind} needs.")
-
-
-def name_of(part: Part) -> str:
-    """Return what a sentence calls a part: the name of its class or function."""
-    base = getattr(part, "func", part)
-    return str(getattr(base, "__name__", base))
 
 
 def _shown(value: Any) -> str:

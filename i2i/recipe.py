@@ -61,6 +61,16 @@ class Step:
     make: Part
     on: tuple[str, ...] | None = None
 
+    @property
+    def name(self) -> str:
+        """What a sentence calls it."""
+        return build.name_of(self.make)
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The parameters that the user set, as against those left at their defaults."""
+        return build.filled(self.make)
+
 
 @dataclass(frozen=True)
 class Data:
