@@ -177,6 +177,8 @@ class Training:
                 "it is the player that translates."
             )
         self.device = self.players[GENERATOR][0].device
+        for p in method.parameters():
+            _close_gaps(p)
         self.rows = {name: [nn.Parameter(as_row(p.detach())) for p in own] for name, own in self.players.items()}
         self.optimizers = {name: _adam(rows, optimizer_of(name)) for name, rows in self.rows.items()}
         self._base = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
@@ -247,11 +249,20 @@ class Training:
 
 
 def as_row(x: Tensor) -> Tensor:
-    """Return the numbers of x in the order in which they lie in memory: a view, so that all layouts are one to Adam.
+    """Return the numbers of x, which lies without gaps, in their order in memory: a view, whatever the layout.
 
     Of weights that lie with their channels last, fused Adam makes copies: it takes three times as long.
     """
     return x.as_strided((x.numel(),), (1,))
+
+
+def _close_gaps(p: nn.Parameter) -> None:
+    """Store a weight that is a part of a larger tensor as a tensor of its own."""
+    if (
+        p.numel()
+        and 1 + sum((side - 1) * stride for side, stride in zip(p.shape, p.stride(), strict=True)) != p.numel()
+    ):
+        p.data = p.data.contiguous()
 
 
 def _adam(parameters: list[nn.Parameter], settings: OptimizerSettings) -> torch.optim.Optimizer:
