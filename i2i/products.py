@@ -89,7 +89,7 @@ class ProductConv2d(nn.Conv2d):
         h, w = window.places(x.shape[2:])
         if len(x) * h * w > self.out_channels or min(h, w) < 1:
             return super().forward(x)
-        with _product(x, len(x) * h * w) as x:
+        with _product(x, len(x) * h * w, self.weight) as x:
             rows = Unfold.apply(x.permute(0, 2, 3, 1), window)
             y = F.linear(rows, self.weight.permute(0, 2, 3, 1).flatten(1), self.bias)
         return y.view(-1, h, w, self.out_channels).permute(0, 3, 1, 2)
@@ -108,7 +108,7 @@ class ProductConvTranspose2d(nn.ConvTranspose2d):
             (side - 1) * stride - 2 * pad + kernel + more
             for side, kernel, stride, pad, more in zip(x.shape[2:], *window, self.output_padding, strict=True)
         ]
-        with _product(x, count) as x:
+        with _product(x, count, self.weight) as x:
             columns = x.permute(0, 2, 3, 1).flatten(0, 2) @ self.weight.permute(0, 2, 3, 1).flatten(1)
             y = Fold.apply(columns, window, sides)
             if self.bias is not None:
@@ -117,14 +117,15 @@ class ProductConvTranspose2d(nn.ConvTranspose2d):
 
 
 @contextlib.contextmanager
-def _product(x: Tensor, rows: int) -> Iterator[Tensor]:
+def _product(x: Tensor, rows: int, weight: Tensor) -> Iterator[Tensor]:
     """Give x in the precision of a product with so many rows: few are multiplied in float32, whatever autocast says.
 
-    To bring the weights to bfloat16 and their gradient back takes longer than to multiply FEW rows with them.
+    To bring the weights to bfloat16 and their gradient back takes longer than to multiply FEW rows with them; not so
+    where they are stored in it.
     """
     if not torch.is_autocast_enabled("cpu"):
         yield x
-    elif rows > FEW:
+    elif rows > FEW or weight.dtype != torch.float32:
         yield x.to(torch.get_autocast_dtype("cpu"))
     else:
         with torch.autocast("cpu", enabled=False):
@@ -147,10 +148,13 @@ def use_products(network: nn.Module) -> None:
             layer.__class__ = PRODUCTS[type(layer)]
 
 
-def lay_out(network: nn.Module, layout: torch.memory_format) -> None:
-    """Store the weights of a network's convolutions in a layout; what it computes stays the same up to rounding."""
+def lay_out(network: nn.Module, layout: torch.memory_format, dtype: torch.dtype = torch.float32) -> None:
+    """Store the weights of a network's convolutions in a layout; what it computes stays the same up to rounding.
+
+    dtype: of the weights, for a network that is not trained any more.
+    """
     for layer in _convolutions(network):
-        layer.weight.data = layer.weight.data.contiguous(memory_format=layout)
+        layer.weight.data = layer.weight.data.to(dtype=dtype, memory_format=layout)
 
 
 def _convolutions(network: nn.Module) -> list[nn.Conv2d | nn.ConvTranspose2d]:

@@ -26,7 +26,8 @@ class TrainSettings:
     moving average of the generator that is saved, 0 for none. precision: auto is bf16 where the device multiplies it
     in hardware, else float32. workers: processes that read and prepare pictures, auto by device. cache: where samples
     are kept after their first reading, auto: where there is room. log_every, sample_every, save_every: in steps.
-    samples: pictures in a sample grid.
+    samples: pictures in a sample grid. compile: have torch.compile make the players'
+    networks; cuda_graph: on CUDA, capture a step and replay it; auto is neither.
     """
 
     steps: Count | None = None
@@ -38,6 +39,8 @@ class TrainSettings:
     precision: Literal["auto", "float32", "bf16"] = "auto"
     workers: Natural | Literal["auto"] = "auto"
     cache: Literal["auto", "device", "ram", "none"] = "auto"
+    compile: bool | Literal["auto"] = "auto"
+    cuda_graph: bool | Literal["auto"] = "auto"
     log_every: Count = 10
     sample_every: Count = 500
     save_every: Count = 1000
