@@ -252,7 +252,7 @@ def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tu
     ]
     if problems:
         packages = ", ".join(description.get("packages", {})) or "i2i"
-        lines = "\n".join(f"model.json: {'.'.join(map(str, p.path))}: {p.message}" for p in problems)
+        lines = "\n".join(f"model.json: {problem}" for problem in problems)
         raise PluginError(f"{lines}\nThe model was made with the packages {packages}: install them.")
     assert parts[0] is not None
     assert parts[1] is not None

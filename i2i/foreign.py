@@ -293,8 +293,7 @@ def _parts(layout: Layout, weights: Mapping[str, Tensor], norm: str) -> tuple[Pa
         build.build("methods", {"name": "pix2pix", "generator": generator, "gan_weight": 0.0}, ("method",), problems),
     )
     if parts[0] is None or parts[1] is None:
-        reasons = " ".join(f"{'.'.join(map(str, problem.path))}: {problem.message}" for problem in problems)
-        raise _unfit(layout, f"its shapes make none: {reasons}")
+        raise _unfit(layout, f"its shapes make none: {' '.join(map(str, problems))}")
     return parts[0], parts[1]
 
 
