@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from i2i.build import Part, Problem, base, filled, name_of
 from i2i.contracts import Batch, Images, Method, Metric, Source, Task, lacking
 from i2i.data import Samples, fixed
 from i2i.engine import GENERATOR, autocast, enough_memory, out_of_memory, players, turns
-from i2i.errors import DataError, I2IError, PluginError, UnsafeFileError, UsageError, nearest, told
+from i2i.errors import DataError, I2IError, PluginError, UnsafeFileError, UsageError, nearest, sizes, told
 from i2i.products import lay_out
 from i2i.recipe import Data, Recipe
 
@@ -199,12 +199,8 @@ def _check_output(task: Task, method: nn.Module, x: Tensor) -> None:
     if tuple(y.shape) != wanted:
         raise PluginError(
             f"method {type(method).__name__} with the generator {type(getattr(method, GENERATOR)).__name__} translates "
-            f"{_sizes(x.shape)} into {_sizes(y.shape)}, where {_sizes(wanted)} is wanted (N x C x H x W)."
+            f"{sizes(x.shape)} into {sizes(y.shape)}, where {sizes(wanted)} is wanted (N x C x H x W)."
         )
-
-
-def _sizes(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))
 
 
 def check_sides(pipeline: Pipeline, batch: Batch) -> None:
@@ -284,7 +280,7 @@ def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tu
     ]
     if problems:
         packages = ", ".join(description.get("packages", {})) or "i2i"
-        lines = "\n".join(f"model.json: {'.'.join(map(str, p.path))}: {p.message}" for p in problems)
+        lines = "\n".join(f"model.json: {problem}" for problem in problems)
         raise PluginError(f"{lines}\nThe model was made with the packages {packages}: install them.")
     assert parts[0] is not None
     assert parts[1] is not None
