@@ -278,12 +278,23 @@ def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tu
 
 
 @torch.no_grad()
-def predict(task: Task, method: nn.Module, pictures: Images, precision: torch.dtype = torch.float32) -> Tensor:
-    """Translate pictures of any size: N × C × H × W in picture space to the target picture, same H × W.
+def predict(
+    task: Task, method: nn.Module, pictures: Sequence[Images], precision: torch.dtype = torch.float32
+) -> list[Tensor]:
+    """Translate pictures N × C × H × W in picture space to their target pictures, each of its own H × W.
 
-    The input is padded to the generator's multiple by reflection, and the output cropped back.
+    The inputs are padded to the generator's multiple by reflection, and the outputs cropped back; padded they must be
+    of equal size, for the method translates all at once.
     """
-    return task.decode(forward(method, task.encode(pictures), precision), pictures)
+    padded = [images.pad_to_multiple(task.encode(one), multiple_of(method)) for one in pictures]
+    inputs = [x for x, _ in padded]
+    with autocast(inputs[0].device, precision):
+        outputs: Tensor = method.translate(torch.cat(inputs) if len(inputs) > 1 else inputs[0])  # type: ignore[operator]
+    parts = torch.split(outputs, [len(x) for x in inputs])
+    return [
+        task.decode(images.crop(part, size).float(), one)
+        for part, (_, size), one in zip(parts, padded, pictures, strict=True)
+    ]
 
 
 @torch.no_grad()

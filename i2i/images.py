@@ -226,8 +226,9 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
     import torch
 
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
-    x = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), np.float32, order="C"))[None]
-    return x / {"uint8": 255, "uint16": 65535}.get(pixels.dtype.name, 1)
+    x = np.array(pixels.transpose(2, 0, 1), np.float32, order="C")
+    x /= {"uint8": 255, "uint16": 65535}.get(pixels.dtype.name, 1)
+    return torch.from_numpy(x)[None]
 
 
 def to_pixels(tensor: Tensor, *, bits: int = 8) -> np.ndarray:
@@ -252,7 +253,8 @@ def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[int, int]]:
     """
     height, width = x.shape[-2:]
     for dim in (-2, -1):
-        x = x.index_select(dim, _mirror(x, x.shape[dim], -x.shape[dim] % multiple))
+        if padding := -x.shape[dim] % multiple:
+            x = x.index_select(dim, _mirror(x, x.shape[dim], padding))
     return x, (height, width)
 
 

@@ -38,7 +38,7 @@ class ProductConv2d(nn.Conv2d):
             )
         ]
         columns = F.unfold(x, self.kernel_size, self.dilation, padding, self.stride)
-        with _as_it_lies(columns) as rows:
+        with _as_it_lies(columns, self.weight) as rows:
             y = F.linear(rows, self.weight.flatten(1), self.bias)
         return y.transpose(1, 2).reshape(len(x), -1, *sides)
 
@@ -62,20 +62,22 @@ class ProductConvTranspose2d(nn.ConvTranspose2d):
                 strict=True,
             )
         ]
-        with _as_it_lies(x.flatten(2)) as rows:
+        with _as_it_lies(x.flatten(2), self.weight) as rows:
             columns = rows @ self.weight.flatten(1)
         y = F.fold(columns.transpose(1, 2), sides, self.kernel_size, self.dilation, self.padding, self.stride)  # type: ignore[arg-type]
         return y if self.bias is None else y + self.bias[:, None, None]
 
 
 @contextlib.contextmanager
-def _as_it_lies(columns: Tensor) -> Iterator[Tensor]:
+def _as_it_lies(columns: Tensor, weight: Tensor) -> Iterator[Tensor]:
     """Give columns N × K × L as rows N × L × K, with which so few are multiplied in float32, whatever the precision.
 
-    To bring the weights to bfloat16 and their gradient back takes longer than to multiply FEW rows with them.
+    To bring the weights to bfloat16 and their gradient back takes longer than to multiply FEW rows with them. Weights
+    that are stored in it already are multiplied in it.
     """
     rows = columns.transpose(1, 2)
-    if rows.shape[0] * rows.shape[1] > FEW or not torch.is_autocast_enabled("cpu"):
+    stored = weight.dtype != torch.float32
+    if stored or rows.shape[0] * rows.shape[1] > FEW or not torch.is_autocast_enabled("cpu"):
         yield rows
         return
     with torch.autocast("cpu", enabled=False):

@@ -20,7 +20,7 @@ RANKS = [
     {"augment", "engine", "checkpoint"},
     {"compose"},
     {"evaluate", "translate", "report", "chart", "testing", "foreign"},
-    {"train", "score"},
+    {"train", "score", "folder"},
     {"ablate", "check", "display", "study"},
     {"cli"},
     {"__init__", "__main__"},
