@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from i2i import build, images
 from i2i.augment import DeviceAugment, HostPrepare
-from i2i.backbones import blank
+from i2i.backbones import Undrawn, blank
 from i2i.build import Part, Problem
 from i2i.contracts import Batch, Images, Method, Metric, Source, Task, lacking
 from i2i.data import Samples, fixed
@@ -268,7 +268,7 @@ def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tu
     assert parts[0] is not None
     assert parts[1] is not None
     task: Task = make(parts[0])
-    with blank():  # g's weights are given, and what judged it while it was trained is not asked again
+    with blank(), Undrawn():  # g's weights are given, and what judged it while it was trained is not asked again
         method: nn.Module = make(parts[1], task)
     try:
         getattr(method, GENERATOR).load_state_dict(weights)
