@@ -38,6 +38,21 @@ class Problem:
     broken: bool = False
 
 
+def base(part: Part) -> Part:
+    """Return the class or function below the parameters that are filled in."""
+    return base(part.func) if isinstance(part, functools.partial) else part
+
+
+def filled(part: Part) -> dict[str, Any]:
+    """Return the parameters that are filled in."""
+    return {**filled(part.func), **part.keywords} if isinstance(part, functools.partial) else {}
+
+
+def name_of(part: Part) -> str:
+    """Return what a sentence calls a part: the name of its class or function."""
+    return str(getattr(base(part), "__name__", base(part)))
+
+
 def supplied_to(kind: str) -> int:
     """Return how many positional arguments the run supplies to a part of this kind."""
     return len(SUPPLIED.get(kind, ()))
@@ -80,8 +95,7 @@ def check(
 
     What a partial has filled in is a default: the table may say otherwise, and need not say it.
     """
-    base, filled = (part.func, part.keywords) if isinstance(part, functools.partial) else (part, {})
-    parameters = choices(base, supplied)
+    parameters, defaults = choices(base(part), supplied), filled(part)
     arguments = {}
     for key, value in table.items():
         if key not in parameters:
@@ -90,13 +104,13 @@ def check(
             problems.append(Problem((*path, key), message))
             continue
         parameter = parameters[key]
-        default = filled.get(key, None if parameter.default is parameter.empty else parameter.default)
+        default = defaults.get(key, None if parameter.default is parameter.empty else parameter.default)
         before = len(problems)
         checked = _check_value(parameter.annotation, value, (*path, key), problems, default)
         if len(problems) == before:
             arguments[key] = checked
     for key, parameter in parameters.items():
-        if parameter.default is parameter.empty and key not in table and key not in filled:
+        if parameter.default is parameter.empty and key not in table and key not in defaults:
             problems.append(Problem(path, f"{key!r} is required and missing."))
     return arguments
 
@@ -195,10 +209,9 @@ def _nearest_literal(annotation: Any, value: object) -> str:
 
 def describe(kind: str, part: Part) -> dict[str, Any]:
     """Return the table that makes this part again, every default filled in: what `resolved.json` records."""
-    base = part.func if isinstance(part, functools.partial) else part
-    chosen = part.keywords if isinstance(part, functools.partial) else {}
+    chosen = filled(part)
     table: dict[str, Any] = {"name": _name(kind, part)}
-    for name, parameter in choices(base, supplied_to(kind)).items():
+    for name, parameter in choices(base(part), supplied_to(kind)).items():
         value = chosen.get(name, parameter.default)
         table[name] = describe_value(parameter.annotation, value)
     return table
@@ -222,8 +235,7 @@ def describe_value(annotation: Any, value: Any) -> Any:
 
 
 def _name(kind: str, part: Part) -> str:
-    base = part.func if isinstance(part, functools.partial) else part
-    name = plugins.name_of(kind, base)
+    name = plugins.name_of(kind, base(part))
     if name is None:
-        raise PluginError(f"{base!r} is used as a {plugins.singular(kind)} but no package registers it.")
+        raise PluginError(f"{base(part)!r} is used as a {plugins.singular(kind)} but no package registers it.")
     return name

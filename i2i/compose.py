@@ -9,15 +9,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from i2i import build, images
 from i2i.augment import DeviceAugment, HostPrepare
 from i2i.backbones import Undrawn, blank
-from i2i.build import Part, Problem
+from i2i.build import Part, Problem, base, filled, name_of
 from i2i.contracts import Batch, Images, Method, Metric, Source, Task, lacking
 from i2i.data import Samples, fixed
 from i2i.engine import GENERATOR, autocast, enough_memory, out_of_memory, players, turns
 from i2i.errors import DataError, I2IError, PluginError, UnsafeFileError, UsageError, nearest, told
+from i2i.products import lay_out
 from i2i.recipe import Data, Recipe
 
 CPU = torch.device("cpu")
@@ -93,7 +95,7 @@ def check_pairs(recipe: Recipe, task: Task, samples: Samples | None, held_out: S
             "leave it out, take one that compares sets of pictures (fid, kid, lab_histogram), or hold out pairs."
         )
         for place, part in enumerate(recipe.metrics):
-            if getattr(getattr(part, "func", part), "paired", True):
+            if getattr(base(part), "paired", True):
                 problems.append(Problem(("metrics", place), text))
     if problems:
         raise recipe.error(problems)
@@ -105,11 +107,8 @@ def rehearse(pipeline: Pipeline, device: torch.device = CPU) -> tuple[Images, Ba
     What would fail hours later fails here, before a run is begun: sizes that do not suit the networks, a metric that
     cannot be made, a broken held-out picture.
     """
-    count = min(pipeline.recipe.train.batch, 2, len(pipeline.samples))
-    pictures = fixed(pipeline.samples, list(range(count)), CPU)
+    pictures, batch = first_batch(pipeline)
     with torch.random.fork_rng(devices=[]):
-        batch = pipeline.task.batch(pipeline.augment(pictures))
-        check_sides(pipeline, batch)
         if pipeline.held_out:
             held_out = fixed(pipeline.held_out, [0], CPU)
             truth = pipeline.task.batch(held_out)
@@ -124,6 +123,16 @@ def rehearse(pipeline: Pipeline, device: torch.device = CPU) -> tuple[Images, Ba
     return pictures, batch
 
 
+def first_batch(pipeline: Pipeline) -> tuple[Images, Batch]:
+    """Return (the source's pictures, what is made of them) of one or two samples, on the CPU."""
+    count = min(pipeline.recipe.train.batch, 2, len(pipeline.samples))
+    pictures = fixed(pipeline.samples, list(range(count)), CPU)
+    with torch.random.fork_rng(devices=[]):
+        batch = pipeline.task.batch(pipeline.augment(pictures))
+    check_sides(pipeline, batch)
+    return pictures, batch
+
+
 def _rehearse_step(pipeline: Pipeline, batch: Batch, device: torch.device) -> None:
     """Run one `step` without numbers; where that fails, for a method need not run so, with them, as training will."""
     try:
@@ -133,7 +142,7 @@ def _rehearse_step(pipeline: Pipeline, batch: Batch, device: torch.device) -> No
         raise
     except Exception:
         method = make(pipeline.recipe.method, pipeline.task).to(device)
-        batch = Batch(batch.a.to(device), batch.b.to(device), None if batch.mask is None else batch.mask.to(device))
+        batch = batch.map(lambda x: x.to(device))
         with (
             enough_memory("in a step of the rehearsal", "smaller pictures or networks"),
             blamed(f"a step of the method {name_of(pipeline.recipe.method)}"),
@@ -141,6 +150,25 @@ def _rehearse_step(pipeline: Pipeline, batch: Batch, device: torch.device) -> No
             _check_output(pipeline.task, method, batch.a)
             for _ in turns(method, players(method), batch):
                 pass
+
+
+def takes_channels_last(pipeline: Pipeline) -> bool:
+    """Whether a step goes through with the channels last in memory; a network that asks for views may not have it so.
+
+    Tried without numbers, on tensors that lie as real ones would; False for a method that cannot run so.
+    """
+    layout = torch.channels_last
+    _, like = first_batch(pipeline)
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True), blank():
+            method: nn.Module = make(pipeline.recipe.method, pipeline.task)
+            lay_out(method, layout)
+            batch = like.map(lambda x: torch.empty(x.shape, dtype=x.dtype, memory_format=layout))
+            for _ in turns(method, players(method), batch):
+                pass
+    except Exception:  # whatever it was, it is told where the step is rehearsed
+        return False
+    return True
 
 
 def on_meta(pipeline: Pipeline, like: Batch, size: int) -> Iterator[nn.Module]:
@@ -151,7 +179,7 @@ def on_meta(pipeline: Pipeline, like: Batch, size: int) -> Iterator[nn.Module]:
 
     with torch.device("meta"), blank():
         method: nn.Module = make(pipeline.recipe.method, pipeline.task)
-    batch = Batch(meta(like.a), meta(like.b), None if like.mask is None else meta(like.mask))
+    batch = like.map(meta)
     _check_output(pipeline.task, method, batch.a)
     yield method
     for _ in turns(method, players(method), batch):
@@ -201,29 +229,22 @@ def make(part: Part, *supplied: Any, contract: type | None = None) -> Any:
     except I2IError:
         raise
     except Exception as error:
-        chosen = getattr(part, "keywords", {})
-        settings = ", ".join(f"{key} = {_shown(value)}" for key, value in chosen.items()) or "its defaults"
+        settings = ", ".join(f"{key} = {_shown(value)}" for key, value in filled(part).items()) or "its defaults"
         # These refuse a value or a path, which are the recipe's; all else is a fault of the part.
         kind = UsageError if isinstance(error, ValueError | OSError) else PluginError
         raise kind(f"{name_of(part)} cannot be made with {settings}: {told(error)}") from error
     if contract:
-        check_contract(made, contract, name_of(part))
+        _check_contract(made, contract, name_of(part))
     return made
 
 
-def check_contract(thing: object, contract: type, name: str) -> None:
-    """Raise PluginError when a part, or its class, lacks what its kind is asked for."""
+def _check_contract(thing: object, contract: type, name: str) -> None:
+    """Raise PluginError when a part lacks what its kind is asked for."""
     kind = contract.__name__.lower()
     with blamed(f"{kind} {name}"):
         missing = lacking(thing, contract)
     if missing:
         raise PluginError(f"{kind} {name} has no {' and no '.join(missing)}, which every {kind} needs.")
-
-
-def name_of(part: Part) -> str:
-    """Return what a sentence calls a part: the name of its class or function."""
-    base = getattr(part, "func", part)
-    return str(getattr(base, "__name__", base))
 
 
 def _shown(value: Any) -> str:

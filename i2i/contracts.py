@@ -61,9 +61,17 @@ class Batch:
     b: Tensor
     mask: Tensor | None = None
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Return the batch of what `change` makes of each of its tensors."""
+        return Batch(change(self.a), change(self.b), None if self.mask is None else change(self.mask))
+
     def composite(self, fake: Tensor) -> Tensor:
         """Return `fake` where it counts and the truth elsewhere, N × Cout × H × W."""
         return fake if self.mask is None else self.mask * fake + (1 - self.mask) * self.b
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Return the batch with a change, such as to another size or device, made to each of its tensors."""
+        return Batch(change(self.a), change(self.b), None if self.mask is None else change(self.mask))
 
 
 @runtime_checkable
@@ -223,7 +231,7 @@ class Tracker(Protocol):
 
 
 def lacking(thing: object, protocol: type) -> list[str]:
-    """Return what a protocol asks for and a part, or its class, has not, in the protocol's order."""
+    """Return what a protocol asks for and a part has not, in the protocol's order."""
     asked = ("__len__", "__getitem__")
     methods = [name for name, value in vars(protocol).items() if callable(value) and (name[0] != "_" or name in asked)]
     return [name for name in (*inspect.get_annotations(protocol), *methods) if not hasattr(thing, name)]

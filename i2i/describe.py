@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
 import json
 import re
@@ -161,9 +160,8 @@ def value(annotation: Any, default: Any) -> str:
     """Write a default as a recipe would; a part by its name, with what is filled in."""
     found = build.slot_of(annotation)
     if found and callable(default):
-        base, chosen = (default.func, default.keywords) if isinstance(default, functools.partial) else (default, {})
-        name = plugins.name_of(found[1].kind, base) or str(getattr(base, "__name__", base))
-        filled = ", ".join(f"{key} = {_toml(item)}" for key, item in chosen.items())
+        name = plugins.name_of(found[1].kind, build.base(default)) or build.name_of(default)
+        filled = ", ".join(f"{key} = {_toml(item)}" for key, item in build.filled(default).items())
         return f"{name} with {filled}" if filled else name
     return _toml(default)
 

@@ -163,7 +163,7 @@ def values_of(measures: Sequence[Measured], problems: list[str] | None = None) -
 def _columns(part: Part, task: Task) -> list[tuple[str, str]]:
     """Return a metric's name with each column of the table that it fills."""
     name = str(build.describe("metrics", part)["name"])
-    beside = getattr(getattr(part, "func", part), "beside", ("input",))
+    beside = getattr(build.base(part), "beside", ("input",))
     target = task.images.get(task.target) or ImageSpec(task.out_channels)
     given = task.images.get(task.inputs[0]) or ImageSpec(task.in_channels)
     # A photo is no guess at its alpha, nor at its classes.

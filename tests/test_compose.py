@@ -46,8 +46,7 @@ def plan(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Rec
     """A tiny recipe with a stranger's generator, which no package registers here."""
     monkeypatch.setattr("i2i.build.describe", lambda kind, part: {"name": str(part)})
     plan = recipe.parse(Path("tiny.toml"), TINY.encode())
-    chosen = getattr(plan.method, "keywords", {}) | {"generator": request.param}
-    return replace(plan, method=partial(getattr(plan.method, "func", plan.method), **chosen))
+    return replace(plan, method=partial(plan.method, generator=request.param))
 
 
 @pytest.mark.parametrize("plan", [Counts], indirect=True)

@@ -69,7 +69,7 @@ def test_a_turn_moves_its_player_only() -> None:
     turns = t.method.step(next(batches()))  # type: ignore[operator]
     _, losses = next(turns)
     sum(losses.values()).backward(inputs=t.players["g"])
-    t.optimizers["g"].step()
+    t.move("g")
     after = t.method.state_dict()
     assert not torch.equal(after["g.weight"], before["g.weight"])
     assert torch.equal(after["d.weight"], before["d.weight"])

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from i2i import build, plugins
-from i2i.build import Part, Problem
+from i2i.build import Part, Problem, base, filled, name_of
 from i2i.contracts import SUPPLIED
 from i2i.errors import I2IError, PluginError, UsageError, nearest, told
 from i2i.testing import augmentation, every, methods, metrics, networks, objectives, sources, tasks, trackers
-from i2i.testing.supply import Check, base, name_of
+from i2i.testing.supply import Check
 
 Settings = Mapping[str, Mapping[str, Any]]
 Parts = Mapping[str, Sequence[Part]]
@@ -158,8 +158,7 @@ def _given(parts: Parts) -> list[tuple[str, str, Part | PluginError]]:
 
 
 def _described(part: Part) -> str:
-    chosen = getattr(part, "keywords", {})
-    shown = ", ".join(f"{key}={getattr(value, '__name__', value)}" for key, value in chosen.items())
+    shown = ", ".join(f"{key}={getattr(value, '__name__', value)}" for key, value in filled(part).items())
     return f"{name_of(part)}({shown})" if shown else name_of(part)
 
 
@@ -177,9 +176,9 @@ def _filled_in(kind: str, name: str, part: Part, settings: Mapping[str, Any]) ->
     if wrong := [problem for problem in problems if problem.path]:
         lines = (f"settings: {kind}.{name}.{'.'.join(map(str, p.path))}: {p.message}" for p in wrong)
         raise UsageError("\n".join(lines))
-    filled = functools.partial(part, **{**arguments, **ready})
-    vars(filled).update(supplied=supplied, key=f"{kind}.{name}")
-    return filled
+    made = functools.partial(part, **{**arguments, **ready})
+    vars(made).update(supplied=supplied, key=f"{kind}.{name}")
+    return made
 
 
 def parametrize(

@@ -12,10 +12,10 @@ from pydantic import ConfigDict, TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 
 from i2i import build, quiet
-from i2i.build import Part, Problem
+from i2i.build import Part, Problem, base, filled, name_of
 from i2i.contracts import SUPPLIED
 from i2i.errors import I2IError
-from i2i.testing.supply import asked_for, base, given, made_for, name_of
+from i2i.testing.supply import asked_for, given, made_for
 
 FOREIGN = ("augmentations", "preparations")
 """Kinds whose parts are classes of a library: their authors' habits with parameters are not ours to judge."""
@@ -102,7 +102,7 @@ def can_be_made(kind: str, part: Part) -> None:
     required = [
         name
         for name, p in build.choices(base(part), build.supplied_to(kind)).items()
-        if p.default is p.empty and name not in getattr(part, "keywords", {})
+        if p.default is p.empty and name not in filled(part)
     ]
     assert not required, (
         f"{name_of(part)} cannot be made without {', '.join(map(repr, required))}: give a default, or tell the checks: "

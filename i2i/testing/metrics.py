@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from i2i.build import Part
+from i2i.build import Part, base
 from i2i.contracts import Images
 from i2i.errors import I2IError
-from i2i.testing.supply import Check, base
+from i2i.testing.supply import Check
 
 SIDES = (32, 40)
 COUNT = 4

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from i2i.build import Part
-from i2i.testing.supply import Check, given, name_of
+from i2i.build import Part, name_of
+from i2i.testing.supply import Check, given
 
 LEAST = 24
 """Pixels of a generator's shorter side; a network pads, and needs a few to take them from."""

@@ -41,14 +41,13 @@ def source_gives_what_is_asked(part: Part) -> None:
     sample = Samples(source, images)[len(source) - 1, 0]
     assert not isinstance(sample, I2IError), str(sample)
     for name, spec in images.items():
-        picture = sample[name]
+        picture, integers = sample[name], sample[name].dtype in (np.uint8, np.uint16)
         if spec.classes is not None:
-            known = picture.dtype in (np.uint8, np.uint16)
-            assert known, f"{name!r} is a map of classes, and its indices are {picture.dtype}"
-        else:
-            assert picture.dtype in (np.uint8, np.uint16, np.float32), f"{name!r} is {picture.dtype}"
-        if picture.dtype == np.float32:
+            assert integers, f"{name!r} is a map of classes, and its indices are {picture.dtype}"
+        elif picture.dtype == np.float32:
             assert picture.min() >= 0 and picture.max() <= 1, f"{name!r} leaves [0, 1]"
+        else:
+            assert integers, f"{name!r} is {picture.dtype}"
     assert isinstance(getattr(source, "paired", True), bool), "'paired' is true or false"
     if getattr(source, "paired", True):
         sizes = {name: sample[name].shape[1:] for name in images}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,16 +18,6 @@ Check = Callable[[Part], None]
 
 SIDES = (56, 40)
 """Height and width of the pictures in the checks, where the part does not ask for others."""
-
-
-def base(part: Part) -> Part:
-    """Return the class or function below the parameters that are filled in."""
-    return base(part.func) if isinstance(part, functools.partial) else part
-
-
-def name_of(part: Part) -> str:
-    """Return what a sentence calls a part."""
-    return str(getattr(base(part), "__name__", base(part)))
 
 
 def given(part: Part, name: str, usual: Any) -> Any:

@@ -90,8 +90,7 @@ class Pix2PixHD(nn.Module):
 
     def _turns(self, batch: Batch, phase: Phase) -> Iterator[tuple[str, dict[str, Tensor]]]:
         if phase == "coarse":
-            parts = (batch.a, batch.b, batch.mask)
-            batch = Batch(*(None if part is None else self.g.shrunk(part) for part in parts))  # type: ignore[arg-type]
+            batch = batch.map(self.g.shrunk)
             scores = self.g.coarse(batch.a)
         else:
             scores = self.g.fine(batch.a, frozen=True) if phase == "frozen" else self.g(batch.a)
