@@ -110,10 +110,10 @@ def training(folder: Path, batch: int, device: torch.device) -> Iterator[None]:
 
 
 @torch.no_grad()
-def translate(g: nn.Module, inputs: list[Path], out: Path, device: torch.device) -> Iterator[None]:
+def translate(g: nn.Module, inputs: list[Path], out: Path, device: torch.device, size: int = 256) -> Iterator[None]:
     """Translate one picture after the other and save each as PNG, one at each `next`."""
     for path in inputs:
-        pixels = np.array(Image.open(path).convert("RGB").resize((256, 256), Image.Resampling.BICUBIC))
+        pixels = np.array(Image.open(path).convert("RGB").resize((size, size), Image.Resampling.BICUBIC))
         x = torch.from_numpy(pixels).permute(2, 0, 1).float().div(255).sub(0.5).div(0.5)[None].to(device)
         y = (g(x)[0].float().permute(1, 2, 0) + 1) / 2 * 255
         Image.fromarray(y.cpu().numpy().astype(np.uint8)).save(out / f"{path.stem}.png")

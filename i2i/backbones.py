@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from i2i.errors import DataError, UnsafeFileError, UsageError, nearest
 
@@ -39,6 +40,27 @@ def blank() -> Iterator[None]:
         yield
     finally:
         _BLANK.reset(token)
+
+
+class Undrawn(TorchFunctionMode):
+    """A context in which no weight is drawn at random when a network is made: saved ones will take their places.
+
+    To draw those of the paper's U-Net takes a second.
+    """
+
+    DRAWN = frozenset(
+        [getattr(nn.init, name) for name in ("uniform_", "normal_", "kaiming_uniform_", "kaiming_normal_")]
+        + [Tensor.uniform_, Tensor.normal_]
+    )
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Leave a parameter as it is where it should be filled with random numbers; do all else."""
+        kwargs = kwargs or {}
+        filled = args[0] if args else kwargs.get("tensor")
+        drawn = isinstance(filled, nn.Parameter) and function in self.DRAWN
+        return filled if drawn else function(*args, **kwargs)
 
 
 # ---- timm models

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from i2i import build, images
 from i2i.augment import DeviceAugment, HostPrepare
-from i2i.backbones import blank
+from i2i.backbones import Undrawn, blank
 from i2i.build import Part, Problem, base, filled, name_of
 from i2i.contracts import Batch, Images, Method, Metric, Source, Task, lacking
 from i2i.data import Samples, fixed
@@ -157,6 +156,8 @@ def takes_channels_last(pipeline: Pipeline) -> bool:
 
     Tried without numbers, on tensors that lie as real ones would; False for a method that cannot run so.
     """
+    from torch._subclasses.fake_tensor import FakeTensorMode  # half a second, which translation is spared
+
     layout = torch.channels_last
     _, like = first_batch(pipeline)
     try:
@@ -285,7 +286,7 @@ def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tu
     assert parts[0] is not None
     assert parts[1] is not None
     task: Task = make(parts[0])
-    with blank():  # g's weights are given, and what judged it while it was trained is not asked again
+    with blank(), Undrawn():  # g's weights are given, and what judged it while it was trained is not asked again
         method: nn.Module = make(parts[1], task)
     try:
         getattr(method, GENERATOR).load_state_dict(weights)
@@ -295,21 +296,44 @@ def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tu
 
 
 @torch.no_grad()
-def predict(task: Task, method: nn.Module, pictures: Images, precision: torch.dtype = torch.float32) -> Tensor:
-    """Translate pictures of any size: N × C × H × W in picture space to the target picture, same H × W.
+def predict(
+    task: Task, method: nn.Module, pictures: Sequence[Images], precision: torch.dtype = torch.float32
+) -> list[Tensor]:
+    """Translate pictures N × C × H × W in picture space to their target pictures, each of its own H × W.
 
-    The input is padded to the generator's multiple by reflection, and the output cropped back.
+    The inputs are padded to the generator's multiple by reflection, and the outputs cropped back; padded they must be
+    of equal size, for the method translates all at once.
     """
-    return task.decode(forward(method, task.encode(pictures), precision), pictures)
+    padded = [images.pad_to_multiple(task.encode(one), multiple_of(method)) for one in pictures]
+    inputs = [x for x, _ in padded]
+    outputs = _translated(method, torch.cat(inputs) if len(inputs) > 1 else inputs[0], precision)
+    parts = torch.split(outputs, [len(x) for x in inputs])
+    return [
+        task.decode(images.crop(part, size).float(), one)
+        for part, (_, size), one in zip(parts, padded, pictures, strict=True)
+    ]
 
 
 @torch.no_grad()
 def forward(method: nn.Module, x: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
     """Run `Method.translate` on encoded input of any size, padded and cropped; float32."""
     padded, size = images.pad_to_multiple(x, multiple_of(method))
+    return images.crop(_translated(method, padded, precision), size).float()
+
+
+def _translated(method: nn.Module, x: Tensor, precision: torch.dtype) -> Tensor:
+    """Run `Method.translate`; a network that asks for views, which maps with their channels last have not, gets them.
+
+    Its weights are then stored as they were, for this picture and all that follow.
+    """
     with autocast(x.device, precision):
-        output: Tensor = method.translate(padded)  # type: ignore[operator]
-    return images.crop(output, size).float()
+        try:
+            return cast(Tensor, method.translate(x))  # type: ignore[operator]
+        except RuntimeError as error:
+            if "view size is not compatible" not in str(error):
+                raise
+            lay_out(method, torch.contiguous_format)
+            return cast(Tensor, method.translate(x))  # type: ignore[operator]
 
 
 def multiple_of(method: nn.Module) -> int:

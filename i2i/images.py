@@ -226,8 +226,9 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
     import torch
 
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
-    x = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), np.float32, order="C"))[None]
-    return x / {"uint8": 255, "uint16": 65535}.get(pixels.dtype.name, 1)
+    x = np.array(pixels.transpose(2, 0, 1), np.float32, order="C")
+    x /= {"uint8": 255, "uint16": 65535}.get(pixels.dtype.name, 1)
+    return torch.from_numpy(x)[None]
 
 
 def to_pixels(tensor: Tensor, *, bits: int = 8) -> np.ndarray:
@@ -235,13 +236,16 @@ def to_pixels(tensor: Tensor, *, bits: int = 8) -> np.ndarray:
     import torch
 
     tensor = tensor.detach().to("cpu", torch.float32)
-    picture = (tensor[0] if tensor.ndim == 4 else tensor).permute(1, 2, 0).numpy()
-    if np.isnan(picture).any():
+    picture = (tensor[0] if tensor.ndim == 4 else tensor).numpy()
+    if np.isnan(picture.min()):
         raise DivergedError("a picture to be written holds NaN: the model has diverged. Use an earlier checkpoint.")
     picture = picture.clip(0, 1)
-    if bits == 32:
-        return np.ascontiguousarray(picture)
-    return np.asarray(np.rint(picture * (2**bits - 1)), dtype=f"uint{bits}", order="C")
+    if bits < 32:
+        picture *= 2**bits - 1
+        picture = np.rint(picture, out=picture).astype(f"uint{bits}")
+    if len(picture) == 1 or not picture.flags.c_contiguous:
+        return np.ascontiguousarray(picture.transpose(1, 2, 0))
+    return np.asarray(cv2.merge(list(picture)))  # numpy takes eight times as long
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[int, int]]:
@@ -252,7 +256,8 @@ def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[int, int]]:
     """
     height, width = x.shape[-2:]
     for dim in (-2, -1):
-        x = x.index_select(dim, _mirror(x, x.shape[dim], -x.shape[dim] % multiple))
+        if padding := -x.shape[dim] % multiple:
+            x = x.index_select(dim, _mirror(x, x.shape[dim], padding))
     return x, (height, width)
 
 
@@ -571,8 +576,8 @@ def _encode(
     try:
         if suffix in (".tif", ".tiff"):
             return _tiff(pixels, icc)
-        if pixels.dtype == np.uint16:
-            return _deep_png(pixels, icc)
+        if suffix == ".png" and palette is None and pixels.shape[2:] in ((), (3,), (4,)):
+            return _png(pixels, icc)
         image = Image.fromarray(np.ascontiguousarray(pixels))
         if palette is not None:
             image.putpalette(np.ascontiguousarray(palette, dtype=np.uint8).tobytes())
@@ -588,15 +593,19 @@ def _encode(
     return buffer.getvalue()
 
 
-def _deep_png(pixels: np.ndarray, icc: bytes | None) -> bytes:
-    """Encode 16-bit grey, RGB or RGBA as PNG; Pillow cannot, and OpenCV before 4.12 cannot add the profile."""
-    order = [2, 1, 0, 3][: pixels.shape[-1]] if pixels.ndim == 3 else slice(None)
-    done, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels[..., order]))
+def _png(pixels: np.ndarray, icc: bytes | None) -> bytes:
+    """Encode grey, RGB or RGBA of 8 or 16 bits as PNG with OpenCV, which cannot add the profile before 4.12.
+
+    A picture of 256 x 256 takes a fifth of Pillow's time, and of the space a tenth more; of 16 bits Pillow has no RGB.
+    """
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
+    done, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels))
     if not done:
         raise ValueError("OpenCV cannot encode it")
     data = encoded.tobytes()
     profile = _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)) if icc else b""
-    return data[:33] + profile + data[33:]  # right after IHDR
+    return data[:33] + profile + data[33:] if profile else data  # right after IHDR
 
 
 def _tiff(pixels: np.ndarray, icc: bytes | None) -> bytes:

@@ -145,17 +145,15 @@ def use_products(network: nn.Module) -> None:
         ways = zip(layer.kernel_size, layer.stride, layer.dilation, strict=True)
         divides = all(kernel % stride == 0 and dilation == 1 for kernel, stride, dilation in ways)
         if layer.groups == 1 and divides and layer.padding_mode == "zeros" and layer.padding not in ("same", "valid"):
-            layer.__class__ = PRODUCTS[type(layer)]
+            layer.__class__ = PRODUCTS.get(type(layer), type(layer))
 
 
-def lay_out(network: nn.Module, layout: torch.memory_format, dtype: torch.dtype = torch.float32) -> None:
-    """Store the weights of a network's convolutions in a layout; what it computes stays the same up to rounding.
-
-    dtype: of the weights, for a network that is not trained any more.
-    """
+def lay_out(network: nn.Module, layout: torch.memory_format) -> None:
+    """Store the weights of a network's convolutions in a layout; what it computes stays the same up to rounding."""
     for layer in _convolutions(network):
-        layer.weight.data = layer.weight.data.to(dtype=dtype, memory_format=layout)
+        layer.weight.data = layer.weight.data.contiguous(memory_format=layout)
 
 
 def _convolutions(network: nn.Module) -> list[nn.Conv2d | nn.ConvTranspose2d]:
-    return [cast(nn.Conv2d, module) for module in network.modules() if type(module) in PRODUCTS]
+    known = {*PRODUCTS, *PRODUCTS.values()}
+    return [cast(nn.Conv2d, module) for module in network.modules() if type(module) in known]

@@ -1,9 +1,8 @@
-"""Translation with a finished model: one picture in Python, or a folder into a folder."""
+"""A finished model, ready to translate pictures in Python."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from i2i import images
-from i2i.checkpoint import find_model, load_model, newest_run
+from i2i.checkpoint import find_model, load_model
 from i2i.compose import multiple_of, predict, rebuild
 from i2i.contracts import Images, ImageSpec, Task
-from i2i.data import mix
 from i2i.engine import enough_memory, pick_device, pick_precision
-from i2i.errors import DataError, I2IError, UsageError
+from i2i.errors import DataError, UsageError, nearest
+from i2i.products import PRODUCTS, lay_out, use_products
 
-FORMATS = ("png", "jpg", "webp", "tif")
+PRECISIONS = ("auto", "float32", "bf16")
+MULTIPLIED = {nn.Conv2d, nn.ConvTranspose2d, nn.Linear, *PRODUCTS.values()}
+"""The layers whose products autocast makes in bfloat16; subclasses may do something else with their weights."""
 DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
@@ -105,22 +106,36 @@ class Translator:
 
         The answer is H × W × C of the same depth, C = 4 for colours with their alpha, or H × W × 1 class indices.
         """
-        holes = None
+        with enough_memory(*scarce(picture)):
+            (output,) = self.run([self.prepare(picture, mask, guide)])
+            return self.finish(output.cpu(), picture)
+
+    def prepare(self, picture: images.Picture, mask: np.ndarray | None = None, guide: Any = None) -> Images:
+        """Bring what `translate_picture` takes into picture space, on the host; DataError for what does not fit."""
         if mask is not None and not self.wants_mask:
             raise DataError("this model fills no holes: leave mask out.")
+        holes = None
         if self.wants_mask:
             hole = mask if mask is not None else _hole(picture.alpha)
             if hole is None:
                 raise DataError("has no hole to fill: erase it to transparent, or give --mask FOLDER.")
             if hole.shape[:2] != picture.pixels.shape[:2]:
                 raise DataError(f"its mask is of another size: {hole.shape[:2]} and {picture.pixels.shape[:2]} (H, W).")
-            holes = torch.from_numpy(np.ascontiguousarray(hole, dtype=np.float32))[None, None]
-        remedy = "a smaller picture, or another --device"
-        with enough_memory(f"on a picture of {picture.pixels.shape[1]}x{picture.pixels.shape[0]} pixels", remedy):
-            x = _to_tensor(picture.pixels, self.spec)
-            output = self._run(self._pictures(x, holes, _guide(guide, self.guide_spec)))
+            holes = torch.from_numpy((hole > 0.5).astype(np.float32))[None, None]
+        return self._pictures(_to_tensor(picture.pixels, self.spec), holes, _guide(guide, self.guide_spec))
+
+    def run(self, pictures: Sequence[Images]) -> list[Tensor]:
+        """Translate what `prepare` made, all at once: of equal size when padded; the answers are on the device."""
+        there = [{name: x.to(self.device, non_blocking=True) for name, x in one.items()} for one in pictures]
+        outputs = predict(self.task, self.method, there, self.precision)
+        present = getattr(self.task, "present", None)
+        return [present(y, one) for y, one in zip(outputs, there, strict=True)] if present else outputs
+
+    def finish(self, output: Tensor, picture: images.Picture) -> np.ndarray:
+        """Bring one of the answers of `run`, on the host, to pixels of the depth of its picture, H × W × C."""
         if not output.is_floating_point():
-            return output[0, 0, :, :, None].cpu().numpy().astype(np.uint8 if output.max() < 256 else np.uint16)
+            index = output[0, 0, :, :, None].numpy()
+            return index.astype(np.uint8 if index.max() < 256 else np.uint16)
         return images.to_pixels(output, bits=8 if self.spec.classes is not None else picture.bits)
 
     def _pictures(self, x: Tensor, holes: Tensor | None, guide: Tensor | None) -> Images:
@@ -134,17 +149,12 @@ class Translator:
             raise DataError(f"this model is {self.guided}: give a picture of one as guide.")
         if guide is not None and not self.guide:
             raise DataError("this model takes no guide: leave it out.")
-        pictures = {self.task.inputs[0]: x.to(self.device)}
+        pictures = {self.task.inputs[0]: x}
         if self.wants_mask and holes is not None:
-            pictures["mask"] = (holes.to(self.device) > 0.5).float()
+            pictures["mask"] = holes
         if self.guide and guide is not None:
-            pictures[self.guide] = guide.to(self.device)
+            pictures[self.guide] = guide
         return pictures
-
-    def _run(self, pictures: Images) -> Tensor:
-        output = predict(self.task, self.method, pictures, self.precision)
-        present = getattr(self.task, "present", None)
-        return present(output, pictures) if present else output
 
     def _tensor(self, image: Tensor, mask: Any, guide: Any) -> Tensor:
         x = image[None] if image.ndim == 3 else image
@@ -159,7 +169,7 @@ class Translator:
             _check_range(*torch.stack(x.aminmax()).tolist())
         holes = None
         if mask is not None:
-            holes = torch.as_tensor(mask).float()
+            holes = (torch.as_tensor(mask).float() > 0.5).float()
             if holes.shape[-2:] != x.shape[-2:] or holes.numel() not in (x[:1, 0].numel(), x[:, 0].numel()):
                 raise DataError(f"a mask of shape {tuple(holes.shape)} does not fit pictures {tuple(x.shape)}.")
             holes = holes.reshape(-1, 1, *x.shape[2:]).expand(len(x), -1, -1, -1)
@@ -170,7 +180,8 @@ class Translator:
                     f"{len(leading)} guides do not fit {len(x)} pictures: give one for all, or one for each."
                 )
             leading = leading.expand(len(x), -1, -1, -1)
-        y = self._run(self._pictures(x.long() if indices else x.float(), holes, leading)).to(image.device)
+        (y,) = self.run([self._pictures(x.long() if indices else x.float(), holes, leading)])
+        y = y.to(image.device)
         return y[0] if image.ndim == 3 else y
 
     def _array(self, image: np.ndarray, mask: Any, guide: Any) -> np.ndarray:
@@ -200,6 +211,14 @@ class Translator:
         if palette := getattr(self.task, "palette", None):
             result.putpalette([value for colour in palette for value in colour])
         return result
+
+
+def scarce(picture: images.Picture) -> tuple[str, str]:
+    """Return where memory ran out on a picture, and the remedy, for `enough_memory`."""
+    return (
+        f"on a picture of {picture.pixels.shape[1]}x{picture.pixels.shape[0]} pixels",
+        "a smaller picture, or another --device",
+    )
 
 
 def _read(path: Path, spec: ImageSpec) -> images.Picture:
@@ -305,6 +324,9 @@ def load(
     a model without noise.
     reverse: translate the other way, with a model that learnt both (CycleGAN); UsageError for another.
     """
+    if precision not in PRECISIONS:
+        known = ", ".join(PRECISIONS)
+        raise UsageError(f"--precision {precision}: no such precision.{nearest(precision, PRECISIONS)} Known: {known}.")
     where = pick_device(device)
     folder = find_model(Path(path))
     description, weights = load_model(folder)
@@ -321,119 +343,18 @@ def load(
         if not (hasattr(task, "reverse") and hasattr(method, "back")):
             raise UsageError(f"{folder}: this model learnt one direction only; leave --reverse out.")
         task, method = task.reverse(), Backwards(method)
-    return Translator(task, method.to(where), where, pick_precision(precision, where), folder)
+    dtype = pick_precision(precision, where)
+    return Translator(task, _made_quick(method.to(where), where, dtype), where, dtype, folder)
 
 
-def load_newest(
-    runs: Path, device: str = "auto", *, stochastic: bool = False, reverse: bool = False
-) -> tuple[Translator, Path]:
-    """Load the model of the newest finished run below `runs`: (translator, the run's directory)."""
-    run = newest_run(runs)
-    return load(run.path, device, stochastic=stochastic, reverse=reverse), run.path
-
-
-@dataclass(frozen=True)
-class Item:
-    """One picture of a folder and where its translation goes."""
-
-    source: Path
-    target: Path
-
-
-def plan(input_dir: Path, output_dir: Path, *, extension: str = "png", overwrite: bool = False) -> list[Item]:
-    """Return what a translation of a folder will read and write; every obstacle is found before the first picture."""
-    if extension not in FORMATS:
-        raise UsageError(f"--format {extension}: not a format that is written. Known: {', '.join(FORMATS)}.")
-    if output_dir.exists() and not output_dir.is_dir():
-        raise UsageError(f"{output_dir}: is a file; the translations need a folder.")
-    if output_dir.resolve() == input_dir.resolve():
-        raise UsageError(f"{output_dir}: is the input folder; choose another, so that no original is overwritten.")
-    sources = [path for path in images.list_images(input_dir) if output_dir.resolve() not in path.resolve().parents]
-    items = [Item(path, output_dir / path.relative_to(input_dir).with_suffix(f".{extension}")) for path in sources]
-    first: dict[Path, Path] = {}
-    for item in items:
-        if (other := first.setdefault(item.target, item.source)) != item.source:
-            raise UsageError(f"{other} and {item.source} would both become {item.target}: rename one of them.")
-    existing = [item.target for item in items if item.target.exists()]
-    if existing and not overwrite:
-        raise UsageError(
-            f"{existing[0]} exists already ({len(existing)} such file(s)). Add --skip-existing to translate "
-            "the others, or --overwrite to replace them."
-        )
-    return items
-
-
-def translate_folder(
-    translator: Translator,
-    items: Sequence[Item],
-    *,
-    masks: Callable[[Path], Path] | None = None,
-    guides: Callable[[Path], Path] | None = None,
-    seed: int = 0,
-) -> Iterator[tuple[Item, I2IError | None]]:
-    """Translate item by item; yield each with None, or with the reason why it failed. A failed item writes nothing.
-
-    What a stochastic model draws for an item follows from seed and the name of the item's output, not from its
-    neighbours in the folder.
-    """
-    for item in items:
-        torch.manual_seed(mix(seed, zlib.crc32(item.target.name.encode())))
-        try:
-            picture, pixels = _translated(translator, item, masks, guides)
-        except I2IError as error:
-            yield item, error
-            continue
-        try:
-            _write(translator, item, picture, pixels)
-        except UsageError as error:  # what this format cannot hold; a full disk ends the job, no further item would fit
-            yield item, error
-        else:
-            yield item, None
-
-
-def _translated(
-    translator: Translator,
-    item: Item,
-    masks: Callable[[Path], Path] | None,
-    guides: Callable[[Path], Path] | None,
-) -> tuple[images.Picture, np.ndarray]:
-    picture = translator.read(item.source)
-    guided = guides(item.source) if guides is not None else None
-    guide = translator.read_guide(guided) if guided else None
-    mask = None
-    if masks is not None and translator.wants_mask:
-        drawn = images.read(masks(item.source), channels=1).pixels
-        mask = (drawn[:, :, 0] > np.iinfo(drawn.dtype).max // 2).astype(np.float32)
-    try:
-        return picture, translator.translate_picture(picture, mask, guide)
-    except I2IError as error:
-        raise type(error)(f"{item.source}{f' guided by {guided}' if guided else ''}: {error}") from error
-
-
-def _write(translator: Translator, item: Item, picture: images.Picture, pixels: np.ndarray) -> None:
-    if pixels.dtype == np.float32:  # which no format holds in colour: 16 bits are as many as a screen or a sensor has
-        pixels = np.rint(pixels * 65535).astype(np.uint16)
-    palette = getattr(translator.task, "palette", None)
-    alpha = None if translator.wants_mask or palette else picture.alpha
-    if pixels.shape[2] == 4:
-        pixels, alpha = pixels[:, :, :3], pixels[:, :, 3]
-    icc = picture.icc if pixels.shape[2] == picture.pixels.shape[2] and not palette else None
-    images.write(item.target, pixels, alpha=alpha, icc=icc, palette=palette, overwrite=True)
-
-
-def finder(input_dir: Path, other: Path, what: str) -> Callable[[Path], Path]:
-    """Return the function from a picture to its mask or guide: same folder and stem below `other`, or `other` itself.
-
-    what: how errors call it.
-    """
-    if other.is_file():
-        return lambda source: other
-    by_stem = {path.relative_to(other).with_suffix(""): path for path in images.list_images(other)}
-
-    def find(source: Path) -> Path:
-        stem = source.relative_to(input_dir).with_suffix("")
-        if stem not in by_stem:
-            raise DataError(f"{source}: has no {what} {other / stem}.png")
-        return by_stem[stem]
-
-    return find
+def _made_quick(method: nn.Module, device: torch.device, precision: torch.dtype) -> nn.Module:
+    """Lay a method's weights out as its device multiplies them best; its answers stay the same up to rounding."""
+    if device.type != "mps":
+        lay_out(method, torch.channels_last)
+    if device.type == "cpu":
+        use_products(method)
+    if precision != torch.float32:  # once, and not at each picture: on 2 cores a tenth of a second for 54 M weights
+        for layer in method.modules():
+            if type(layer) in MULTIPLIED:
+                layer.to(precision)
+    return method

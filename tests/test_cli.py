@@ -634,8 +634,8 @@ def test_a_picture_that_memory_cannot_hold_is_named_and_the_next_is_done(
     photo(tmp_path / "in" / "small.png", 32, 32)
     whole = translate.predict
 
-    def scarce(task: object, method: object, pictures: dict[str, Any], precision: object) -> Any:
-        if pictures["a"].shape[-1] > 32:
+    def scarce(task: object, method: object, pictures: list[dict[str, Any]], precision: object) -> Any:
+        if any(one["a"].shape[-1] > 32 for one in pictures):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
         return whole(task, method, pictures, precision)  # type: ignore[arg-type]
 

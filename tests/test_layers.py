@@ -21,7 +21,7 @@ RANKS = [
     {"compose"},
     {"evaluate", "translate", "report", "chart", "testing", "foreign"},
     {"profile"},
-    {"train", "score"},
+    {"train", "score", "folder"},
     {"ablate", "check", "display", "study"},
     {"cli"},
     {"__init__", "__main__"},

@@ -16,8 +16,9 @@ from i2i import images, recipe, train
 from i2i.contracts import ImageSpec
 from i2i.display import TrainDisplay
 from i2i.errors import DataError
+from i2i.folder import finder, plan, translate_folder
 from i2i.tasks.paired import Paired
-from i2i.translate import Translator, finder, load, plan, translate_folder
+from i2i.translate import Translator, load
 
 Cli = Callable[..., tuple[int, str, str]]
 MODELS: dict[str, Path] = {}
@@ -45,7 +46,8 @@ def noise(height: int = 21, width: int = 37, channels: int = 3, dtype: type = np
 
 
 def translate(run: Cli, model: Path, tmp_path: Path, *extra: object) -> None:
-    code, _, err = run("translate", tmp_path / "in", tmp_path / "out", "--model", model, "--device", "cpu", *extra)
+    exact = ("--device", "cpu", "--precision", "float32")
+    code, _, err = run("translate", tmp_path / "in", tmp_path / "out", "--model", model, *exact, *extra)
     assert code == 0, err
 
 

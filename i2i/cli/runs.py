@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Generator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from i2i.cli.app import AsJson, Device, Runs, Settings, app, print_json, terminal
 from i2i.errors import Interrupted, SomeFailed, UsageError
+
+if TYPE_CHECKING:
+    from i2i.folder import Item, Result
+    from i2i.translate import Translator
 
 
 @app.command()
@@ -36,35 +42,65 @@ def translate(
     ] = False,
     runs: Runs = Path("runs"),
     device: Device = "auto",
+    precision: Annotated[
+        str, typer.Option(help="float32, bf16, or auto: bf16 where the device multiplies it in hardware.")
+    ] = "auto",
+    batch: Annotated[
+        int | None,
+        typer.Option(help="Pictures at most that are translated at once. Default: what suits the device.", min=1),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Translate every picture of a folder with a trained model."""
-    from i2i import images
-    from i2i import translate as verb
-
-    console = terminal(stderr=True)
     if overwrite and skip_existing:
         raise UsageError("--overwrite or --skip-existing, not both.")
-    items = verb.plan(input_dir, output_dir, extension=format, overwrite=overwrite or skip_existing)
+    from i2i import folder
+
+    items = folder.plan(input_dir, output_dir, extension=format, overwrite=overwrite or skip_existing)
+    items = _wanted(items, input_dir, skip_existing)
+    results: list[Result] = []
+    if items:
+        masks = folder.finder(input_dir, mask, "mask") if mask else None
+        guides = folder.finder(input_dir, guide, "guide") if guide else None
+        translator = _translator(model, runs, device, precision, stochastic=stochastic, reverse=reverse)
+        _check_model(translator, format, mask, guide)
+        work = folder.translate_folder(translator, items, masks=masks, guides=guides, seed=seed, batch=batch)
+        results = _followed(work, items)
+    _report(results, output_dir, as_json)
+
+
+def _wanted(items: list[Item], input_dir: Path, skip_existing: bool) -> list[Item]:
+    """Return the items that are to be translated; say what is left out."""
+    from i2i import images
+
+    console = terminal(stderr=True)
     if skip_existing:
         count, items = len(items), [item for item in items if not item.target.exists()]
         console.print(f"{count - len(items)} of {count} were there already")
-        if not items:
-            if as_json:
-                print_json({"translated": [], "failed": []})
-            return
-    if others := images.list_others(input_dir):
+    if items and (others := images.list_others(input_dir)):
         kinds = ", ".join(sorted({path.suffix or path.name for path in others}))
         console.print(
             f"left out: {len(others)} file(s) of kinds that are not read ({kinds})", markup=False, highlight=False
         )
-    masks = verb.finder(input_dir, mask, "mask") if mask else None
-    guides = verb.finder(input_dir, guide, "guide") if guide else None
-    if model is not None:
-        translator = verb.load(model, device, stochastic=stochastic, reverse=reverse)
-    else:
-        translator, run = verb.load_newest(runs, device, stochastic=stochastic, reverse=reverse)
-        console.print(f"model: {run} (the newest finished run)", markup=False, highlight=False, soft_wrap=True)
+    return items
+
+
+def _translator(
+    model: Path | None, runs: Path, device: str, precision: str, *, stochastic: bool, reverse: bool
+) -> Translator:
+    """Load the model that was named, or that of the newest run, which is said."""
+    from i2i.checkpoint import newest_run
+    from i2i.translate import load
+
+    if model is None:
+        model = newest_run(runs).path
+        text = f"model: {model} (the newest finished run)"
+        terminal(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+    return load(model, device, precision, stochastic=stochastic, reverse=reverse)
+
+
+def _check_model(translator: Translator, format: str, mask: Path | None, guide: Path | None) -> None:
+    """Raise UsageError for what this model does not take, or cannot do without."""
     translator.check_format(format)
     if mask and not translator.wants_mask:
         raise UsageError(f"--mask {mask}: this model fills no holes.")
@@ -72,21 +108,31 @@ def translate(
         raise UsageError(f"--guide {guide}: this model takes no guide.")
     if translator.needs_guide and not guide:
         raise UsageError(f"this model is {translator.guided}: give a picture of one, or a folder, as --guide.")
+
+
+def _followed(work: Generator[Result, None, None], items: list[Item]) -> list[Result]:
+    """Do the work under a bar; return the results in the order of the items, or raise Interrupted with what is done."""
     from i2i.display import each
 
-    work = verb.translate_folder(translator, items, masks=masks, guides=guides, seed=seed)
-    results = []
+    results: list[Result] = []
     try:
-        for result in each(console, work, len(items)):
-            results.append(result)
+        with contextlib.closing(work):  # which ends its threads
+            for result in each(terminal(stderr=True), work, len(items)):
+                results.append(result)
     except KeyboardInterrupt:
         done = f"stopped after {len(results)} of {len(items)}; what is written is whole."
         raise Interrupted(f"{done} Go on: the same command with --skip-existing.", 130) from None
+    order = {item: place for place, item in enumerate(items)}
+    return sorted(results, key=lambda result: order[result[0]])
+
+
+def _report(results: list[Result], output_dir: Path, as_json: bool) -> None:
+    """Print what was done; raise SomeFailed with the reasons where something was not."""
     failed = [(item, error) for item, error in results if error is not None]
     if as_json:
         good = [{"input": str(i.source), "output": str(i.target)} for i, error in results if error is None]
         print_json({"translated": good, "failed": [{"input": str(i.source), "reason": str(e)} for i, e in failed]})
-    else:
+    elif results:
         typer.echo(f"{len(results) - len(failed)} of {len(results)} translated into {output_dir}")
     if failed:
         raise SomeFailed("\n".join([f"{len(failed)} of {len(results)} failed:", *(str(error) for _, error in failed)]))

@@ -1,0 +1,333 @@
+"""Translation of a folder: what is to be done, and reading, translating and writing at the same time."""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from i2i import images
+from i2i.compose import multiple_of
+from i2i.contracts import Images
+from i2i.data import mix
+from i2i.engine import enough_memory, keep_freed_memory
+from i2i.errors import DataError, I2IError, UsageError
+from i2i.translate import Translator, scarce
+
+FORMATS = ("png", "jpg", "webp", "tif")
+WINDOW = 256
+"""Pictures whose batch is not full yet; of these only the names are kept."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture of a folder and where its translation goes."""
+
+    source: Path
+    target: Path
+
+
+Result = tuple[Item, I2IError | None]
+Find = Callable[[Path], Path]
+
+
+def plan(input_dir: Path, output_dir: Path, *, extension: str = "png", overwrite: bool = False) -> list[Item]:
+    """Return what a translation of a folder will read and write; every obstacle is found before the first picture."""
+    if extension not in FORMATS:
+        raise UsageError(f"--format {extension}: not a format that is written. Known: {', '.join(FORMATS)}.")
+    if output_dir.exists() and not output_dir.is_dir():
+        raise UsageError(f"{output_dir}: is a file; the translations need a folder.")
+    if output_dir.resolve() == input_dir.resolve():
+        raise UsageError(f"{output_dir}: is the input folder; choose another, so that no original is overwritten.")
+    sources = [path for path in images.list_images(input_dir) if output_dir.resolve() not in path.resolve().parents]
+    items = [Item(path, output_dir / path.relative_to(input_dir).with_suffix(f".{extension}")) for path in sources]
+    first: dict[Path, Path] = {}
+    for item in items:
+        if (other := first.setdefault(item.target, item.source)) != item.source:
+            raise UsageError(f"{other} and {item.source} would both become {item.target}: rename one of them.")
+    existing = [item.target for item in items if item.target.exists()]
+    if existing and not overwrite:
+        raise UsageError(
+            f"{existing[0]} exists already ({len(existing)} such file(s)). Add --skip-existing to translate "
+            "the others, or --overwrite to replace them."
+        )
+    return items
+
+
+def finder(input_dir: Path, other: Path, what: str) -> Find:
+    """Return the function from a picture to its mask or guide: same folder and stem below `other`, or `other` itself.
+
+    what: how errors call it.
+    """
+    if other.is_file():
+        return lambda source: other
+    by_stem = {path.relative_to(other).with_suffix(""): path for path in images.list_images(other)}
+
+    def find(source: Path) -> Path:
+        stem = source.relative_to(input_dir).with_suffix("")
+        if stem not in by_stem:
+            raise DataError(f"{source}: has no {what} {other / stem}.png")
+        return by_stem[stem]
+
+    return find
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a folder's pictures go through a device.
+
+    batch: pictures at most that are translated at once. pixels: those that a batch may have when it is padded; a larger
+    picture is translated alone. ahead: batches that are read, and as many that are written, beside the one that is
+    translated. threads: that read, and as many that write.
+    """
+
+    batch: int
+    pixels: int
+    ahead: int
+    threads: int
+
+    @classmethod
+    def of(cls, device: torch.device, batch: int | None = None) -> Pace:
+        """Return that of a device; batch: in place of its own."""
+        own = cls(4, 8 * 256**2, 1, 1) if device.type == "cpu" else cls(32, 64 * 256**2, 2, 8)
+        return own if batch is None else cls(batch, own.pixels, own.ahead, own.threads)
+
+    def together(self, sides: tuple[int, int] | None) -> int:
+        """Return how many pictures of this size, padded, are translated at once."""
+        return 1 if sides is None else max(1, min(self.batch, self.pixels // (sides[0] * sides[1])))
+
+
+def translate_folder(
+    translator: Translator,
+    items: Sequence[Item],
+    *,
+    masks: Find | None = None,
+    guides: Find | None = None,
+    seed: int = 0,
+    batch: int | None = None,
+) -> Generator[Result, None, None]:
+    """Translate items; yield each once with None, or with the reason why it failed. A failed item writes nothing.
+
+    Threads read and write while others are translated; items of equal padded size go through the model together, at
+    most `batch` (by default what suits the device), so results come in another order than the items. However many
+    items there are, at most 1 + 2 · `Pace.ahead` batches of pictures are held. A disk that is full is raised.
+
+    What a stochastic model draws for an item follows from seed and the name of the item's output, not from its
+    neighbours in the folder: such a model is given its pictures one by one.
+    """
+    pace, job = Pace.of(translator.device, batch), Job(translator, masks, guides, seed)
+    if translator.device.type == "cpu":
+        keep_freed_memory()
+    with _threads("read", pace.threads) as readers, _threads("write", pace.threads) as writers:
+        sized = _ahead(lambda item: [readers.submit(job.size, item)], items, WINDOW // 4)
+        batches = _grouped(((item, side) for item, (side,) in zip(items, sized, strict=True)), pace)
+        read = _ahead(lambda group: [readers.submit(job.read, item) for item in group], batches, pace.ahead)
+        done = (job.translate(pictures) for pictures in read)
+        for results in _ahead(lambda group: [writers.submit(job.write, one) for one in group], done, pace.ahead):
+            yield from results
+
+
+@contextlib.contextmanager
+def _threads(name: str, count: int) -> Iterator[ThreadPoolExecutor]:
+    """Give so many threads; what they have begun is finished at the end, and what they have not is dropped."""
+    pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+Thing = TypeVar("Thing")
+Made = TypeVar("Made")
+
+
+def _ahead(begin: Callable[[Thing], list[Future[Made]]], things: Iterable[Thing], count: int) -> Iterator[list[Made]]:
+    """Yield what was begun for each thing, in order, when `count` further things have been begun."""
+    begun: deque[list[Future[Made]]] = deque()
+    for thing in things:
+        begun.append(begin(thing))
+        if len(begun) > count:
+            yield [future.result() for future in begun.popleft()]
+    while begun:
+        yield [future.result() for future in begun.popleft()]
+
+
+Sides = tuple[int, int] | None
+
+
+def _grouped(sized: Iterable[tuple[Item, Sides]], pace: Pace) -> Iterator[list[Item]]:
+    """Gather items of equal size to batches, each given away when it is full, or the oldest of more than WINDOW."""
+    waiting: dict[Sides, list[Item]] = {}
+    for item, side in sized:
+        group = waiting.setdefault(side, [])
+        group.append(item)
+        if len(group) >= pace.together(side):
+            yield waiting.pop(side)
+        elif sum(map(len, waiting.values())) > WINDOW:
+            yield waiting.pop(next(iter(waiting)))
+    yield from waiting.values()
+
+
+@dataclass
+class Work:
+    """An item under way: what was read, then what it was translated into, or the reason why it failed."""
+
+    item: Item
+    error: I2IError | None = None
+    picture: images.Picture | None = None
+    inputs: Images | None = None
+    guided: Path | None = None
+    output: Tensor | None = None
+    arrived: Any = None
+    """The event after which `output` is on the host, where the device works by itself."""
+
+    def told(self, error: I2IError) -> I2IError:
+        """Return an error that names the item."""
+        return type(error)(f"{self.item.source}{f' guided by {self.guided}' if self.guided else ''}: {error}")
+
+
+class Job:
+    """What is done with an item: `size` and `read` in one thread, `translate` in the caller's, `write` in another."""
+
+    def __init__(self, translator: Translator, masks: Find | None, guides: Find | None, seed: int) -> None:
+        self.translator, self.masks, self.guides, self.seed = translator, masks, guides, seed
+        self.multiple = multiple_of(translator.method)
+        # Not known before one picture has gone through, unless its pictures feel each other's presence.
+        self.alone: bool | None = True if _mixes(translator.method) else None
+
+    def size(self, item: Item) -> Sides:
+        """Return the padded size of a picture, from its header; None where that cannot be read."""
+        try:
+            height, width = images.size(item.source)
+        except I2IError:  # which is told when the whole of it is read
+            return None
+        return -(-height // self.multiple) * self.multiple, -(-width // self.multiple) * self.multiple
+
+    def read(self, item: Item) -> Work:
+        """Read an item, its mask and its guide, and bring them into picture space on the host."""
+        work, model = Work(item), self.translator
+        try:
+            with enough_memory(f"on reading {item.source}", "a smaller picture"):
+                work.picture = model.read(item.source)
+                work.guided = self.guides(item.source) if self.guides is not None else None
+                guide = model.read_guide(work.guided) if work.guided else None
+                mask = self._mask(item)
+        except I2IError as error:
+            work.error = error
+            return work
+        try:
+            with enough_memory(*scarce(work.picture)):
+                work.inputs = model.prepare(work.picture, mask, guide)
+                if model.device.type == "cuda":  # a copy from pinned memory is made while the device works
+                    work.inputs = {name: x.pin_memory() for name, x in work.inputs.items()}
+        except I2IError as error:
+            work.error = work.told(error)
+        return work
+
+    def _mask(self, item: Item) -> np.ndarray | None:
+        if self.masks is None or not self.translator.wants_mask:
+            return None
+        drawn = images.read(self.masks(item.source), channels=1).pixels
+        return (drawn[:, :, 0] > np.iinfo(drawn.dtype).max // 2).astype(np.float32)
+
+    def translate(self, group: list[Work]) -> list[Work]:
+        """Translate what was read, all at once if that may be, else one by one."""
+        good = [work for work in group if not work.error]
+        if self.alone is None and good:
+            self._alone(good.pop(0))
+        if self.alone is not False or len(good) < 2 or not self._together(good):
+            for work in good:
+                self._alone(work)
+        for work in group:
+            work.inputs = None
+        return group
+
+    def _together(self, group: list[Work]) -> bool:
+        """Translate at once; False where something is wrong with one of them, or memory runs out."""
+        with contextlib.suppress(I2IError), enough_memory("on several pictures at once", "--batch 1"):
+            outputs = self.translator.run([work.inputs for work in group if work.inputs is not None])
+            for work, output in zip(group, outputs, strict=True):
+                _bring(work, output)
+            return True
+        return False
+
+    def _alone(self, work: Work) -> None:
+        """Translate one, with what it draws."""
+        assert work.picture is not None
+        assert work.inputs is not None
+        device = self.translator.device
+        torch.manual_seed(mix(self.seed, zlib.crc32(work.item.target.name.encode())))
+        before = _generators(device) if self.alone is None else []
+        try:
+            with enough_memory(*scarce(work.picture)):
+                _bring(work, *self.translator.run([work.inputs]))
+        except I2IError as error:
+            work.error = work.told(error)
+        else:
+            if self.alone is None:
+                self.alone = not all(map(torch.equal, before, _generators(device)))
+
+    def write(self, work: Work) -> Result:
+        """Write an item's translation, when it is there."""
+        if work.error is None:
+            assert work.picture is not None
+            assert work.output is not None
+            if work.arrived is not None:
+                work.arrived.synchronize()
+            try:
+                with enough_memory(*scarce(work.picture)):
+                    pixels = self.translator.finish(work.output, work.picture)
+            except I2IError as error:
+                return work.item, work.told(error)
+            try:
+                _write(self.translator, work.item, work.picture, pixels)
+            except UsageError as error:  # what this format cannot hold; on a full disk no further item would fit
+                return work.item, error
+        return work.item, work.error
+
+
+def _bring(work: Work, output: Tensor) -> None:
+    """Begin to bring an output to the host, while the device goes on to the next batch."""
+    if output.device.type != "cuda":
+        work.output = output.cpu()
+        return
+    host = torch.empty(output.shape, dtype=output.dtype, pin_memory=True)
+    work.output = host.copy_(output, non_blocking=True)
+    work.arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    work.arrived.record()
+
+
+def _write(translator: Translator, item: Item, picture: images.Picture, pixels: np.ndarray) -> None:
+    if pixels.dtype == np.float32:  # which no format holds in colour: 16 bits are as many as a screen or a sensor has
+        pixels = np.rint(pixels * 65535).astype(np.uint16)
+    palette = getattr(translator.task, "palette", None)
+    alpha = None if translator.wants_mask or palette else picture.alpha
+    if pixels.shape[2] == 4:
+        pixels, alpha = pixels[:, :, :3], pixels[:, :, 3]
+    icc = picture.icc if pixels.shape[2] == picture.pixels.shape[2] and not palette else None
+    images.write(item.target, pixels, alpha=alpha, icc=icc, palette=palette, overwrite=True)
+
+
+def _mixes(method: nn.Module) -> bool:
+    """Whether a network's output for a picture depends on the others of its batch: by their common statistics."""
+    norms = (module for module in method.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
+    return any(norm.training or norm.running_mean is None for norm in norms)
+
+
+def _generators(device: torch.device) -> list[Tensor]:
+    """Return the state of the generators that a method may draw from."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    elif device.type == "mps":
+        states.append(torch.mps.get_rng_state())
+    return states
