@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from i2i import build, images
 from i2i.augment import DeviceAugment, HostPrepare
@@ -18,6 +19,7 @@ from i2i.contracts import Batch, Images, Method, Metric, Source, Task, lacking
 from i2i.data import Samples, fixed
 from i2i.engine import GENERATOR, autocast, enough_memory, out_of_memory, players, turns
 from i2i.errors import DataError, I2IError, PluginError, UnsafeFileError, UsageError, nearest, sizes, told
+from i2i.products import lay_out
 from i2i.recipe import Data, Recipe
 
 CPU = torch.device("cpu")
@@ -105,11 +107,8 @@ def rehearse(pipeline: Pipeline, device: torch.device = CPU) -> tuple[Images, Ba
     What would fail hours later fails here, before a run is begun: sizes that do not suit the networks, a metric that
     cannot be made, a broken held-out picture.
     """
-    count = min(pipeline.recipe.train.batch, 2, len(pipeline.samples))
-    pictures = fixed(pipeline.samples, list(range(count)), CPU)
+    pictures, batch = first_batch(pipeline)
     with torch.random.fork_rng(devices=[]):
-        batch = pipeline.task.batch(pipeline.augment(pictures))
-        check_sides(pipeline, batch)
         if pipeline.held_out:
             held_out = fixed(pipeline.held_out, [0], CPU)
             truth = pipeline.task.batch(held_out)
@@ -121,6 +120,16 @@ def rehearse(pipeline: Pipeline, device: torch.device = CPU) -> tuple[Images, Ba
                 with blamed(f"metric {name_of(part)}"):
                     metric.update(decoded, real, mask=truth.mask, images=held_out)
         _rehearse_step(pipeline, batch, device)
+    return pictures, batch
+
+
+def first_batch(pipeline: Pipeline) -> tuple[Images, Batch]:
+    """Return (the source's pictures, what is made of them) of one or two samples, on the CPU."""
+    count = min(pipeline.recipe.train.batch, 2, len(pipeline.samples))
+    pictures = fixed(pipeline.samples, list(range(count)), CPU)
+    with torch.random.fork_rng(devices=[]):
+        batch = pipeline.task.batch(pipeline.augment(pictures))
+    check_sides(pipeline, batch)
     return pictures, batch
 
 
@@ -141,6 +150,25 @@ def _rehearse_step(pipeline: Pipeline, batch: Batch, device: torch.device) -> No
             _check_output(pipeline.task, method, batch.a)
             for _ in turns(method, players(method), batch):
                 pass
+
+
+def takes_channels_last(pipeline: Pipeline) -> bool:
+    """Whether a step goes through with the channels last in memory; a network that asks for views may not have it so.
+
+    Tried without numbers, on tensors that lie as real ones would; False for a method that cannot run so.
+    """
+    layout = torch.channels_last
+    _, like = first_batch(pipeline)
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True), blank():
+            method: nn.Module = make(pipeline.recipe.method, pipeline.task)
+            lay_out(method, layout)
+            batch = like.map(lambda x: torch.empty(x.shape, dtype=x.dtype, memory_format=layout))
+            for _ in turns(method, players(method), batch):
+                pass
+    except Exception:  # whatever it was, it is told where the step is rehearsed
+        return False
+    return True
 
 
 def on_meta(pipeline: Pipeline, like: Batch, size: int) -> Iterator[nn.Module]:

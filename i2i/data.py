@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,17 @@ from i2i.contracts import Images, ImageSpec, Sample, Source
 from i2i.errors import DataError, I2IError, PluginError, told
 
 Prepare = Callable[[Sample, int], Sample]
+"""From a sample and its seed to what is trained on. `split()` (optional) gives what draws nothing, then the rest."""
+
+
+class Shelf(Protocol):
+    """Where samples are kept after their first reading."""
+
+    def get(self, index: int) -> Sample | None:
+        """Return a copy of what was put there, None where nothing was."""
+
+    def put(self, index: int, sample: Sample) -> None:
+        """Keep a sample, if there is room."""
 
 
 def mix(*numbers: int) -> int:
@@ -53,11 +64,21 @@ class Order:
 class Samples(Dataset[Any]):
     """A source with its preparation and its checks, as the worker processes see it.
 
-    An error is returned, not raised: torch would wrap it in the text of a traceback.
+    An error is returned, not raised: torch would wrap it in the text of a traceback. shelf: keeps each sample as it is
+    before the first step of its preparation that draws; a source that draws its samples has nothing to keep.
     """
 
     def __init__(self, source: Source, images: Mapping[str, ImageSpec], prepare: Prepare | None = None) -> None:
         self.source, self.images, self.prepare = source, images, prepare
+        self.shelf: Shelf | None = None
+        split = getattr(prepare, "split", None)
+        parts: tuple[Prepare | None, Prepare | None] = split() if split else (None, prepare)
+        self._settle, self._finish = parts
+
+    @property
+    def drawn(self) -> str:
+        """What makes another sample each time: "source", "prepare", or "" where it is always the same."""
+        return "source" if hasattr(self.source, "draw") else "prepare" if self._finish else ""
 
     def __len__(self) -> int:
         return len(self.source)
@@ -66,11 +87,9 @@ class Samples(Dataset[Any]):
         """Return the sample of (index, seed), prepared, or what was wrong with it."""
         index, seed = key
         try:
-            draw = getattr(self.source, "draw", None)
-            given = draw(index, mix(seed, 1)) if draw else self.source[index]
-            sample = {name: np.asarray(picture) for name, picture in given.items()}
-            if self.prepare:
-                sample = self.prepare(sample, seed)
+            sample = self.settled(index, seed)
+            if self._finish:
+                sample = self._finish(sample, seed)
             self._check(sample, index)
             return {name: np.ascontiguousarray(sample[name]) for name in self.images}
         except I2IError as error:
@@ -78,6 +97,19 @@ class Samples(Dataset[Any]):
             return error if named else type(error)(f"{self.describe(index)}: {error}")
         except Exception as error:
             return PluginError(f"{self.describe(index)}: the source failed: {told(error)}")
+
+    def settled(self, index: int, seed: int) -> Sample:
+        """Return a sample as it is before the first step of its preparation that draws, from the shelf if there."""
+        if self.shelf and (kept := self.shelf.get(index)) is not None:
+            return kept
+        draw = getattr(self.source, "draw", None)
+        given = draw(index, mix(seed, 1)) if draw else self.source[index]
+        sample = {name: np.asarray(picture) for name, picture in given.items()}
+        if self._settle:
+            sample = self._settle(sample, seed)
+        if self.shelf and not draw and sample.keys() >= self.images.keys():
+            self.shelf.put(index, {name: sample[name] for name in self.images})
+        return sample
 
     @property
     def paired(self) -> bool:
@@ -189,6 +221,14 @@ def stream(
     samples: Samples, *, batch: int, seed: int, start: int, workers: int, device: torch.device
 ) -> Iterator[Images]:
     """Yield endless batches of pictures on the device, from step `start`; an I2IError of a worker is raised here."""
+    for item in read(samples, batch=batch, seed=seed, start=start, workers=workers, device=device):
+        yield to_device(item, samples.images, device)
+
+
+def read(
+    samples: Samples, *, batch: int, seed: int, start: int, workers: int, device: torch.device
+) -> Iterator[dict[str, Tensor]]:
+    """Yield the batches of `stream` as they are on the host: with the pixels that the source gives."""
     loader = DataLoader(
         samples,
         batch_sampler=_Batches(Order(len(samples), seed), batch, start),
@@ -202,7 +242,7 @@ def stream(
     for item in loader:
         if isinstance(item, I2IError):
             raise item
-        yield to_device(item, samples.images, device)
+        yield item
 
 
 @dataclass(frozen=True)

@@ -42,14 +42,27 @@ class ChannelNorm(nn.Module):
         if x.shape[-2] * x.shape[-1] * (len(x) if pooled else 1) == 1:
             return x * self.weight[:, None, None] + self.bias[:, None, None]
         if pooled:
-            return F.batch_norm(x, None, None, self.weight, self.bias, training=True)
-        # Costs a copy where x lies in memory as channels_last, and gives its answer as N × C × H × W lies; the other
-        # branch does neither.
-        return F.instance_norm(x, weight=self.weight, bias=self.bias)
+            return dense(self._pooled(x))
+        if x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last):
+            # Instance normalisation would copy x to N × C × H × W and leave it so: it takes two to four times as long.
+            return dense(torch.cat([self._pooled(one) for one in torch.split(x, 1)]))
+        return dense(F.instance_norm(x, weight=self.weight, bias=self.bias))
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        return F.batch_norm(x, None, None, self.weight, self.bias, training=True)
 
     def extra_repr(self) -> str:
         """Name the channels and what the statistics are taken over."""
         return f"{len(self.weight)}, over_batch={self.over_batch}"
+
+
+def dense(x: Tensor) -> Tensor:
+    """Return x, whose gradient will come back without gaps: with those of a slice, a norm takes 13 times as long."""
+    if x.requires_grad:
+        last = x.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if last else torch.contiguous_format
+        x.register_hook(lambda grad: grad.contiguous(memory_format=layout))  # type: ignore[no-untyped-call]
+    return x
 
 
 def doubling(upsampling: Upsampling, before: int, after: int, *, kernel: int, bias: bool) -> nn.Module:

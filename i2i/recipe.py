@@ -24,8 +24,9 @@ class TrainSettings:
     steps, epochs: the length of the run; where both are set, what ends first. batch: pictures a step. decay: the share
     of the run, at its end, over which the learning rate falls linearly (never quite to zero). ema: the decay of the
     moving average of the generator that is saved, 0 for none. precision: auto is bf16 where the device multiplies it
-    in hardware, else float32. workers: processes that read and prepare pictures, auto by device. log_every,
-    sample_every, save_every: in steps. samples: pictures in a sample grid.
+    in hardware, else float32. workers: processes that read and prepare pictures, auto by device. cache: where samples
+    are kept after their first reading, auto: where there is room. log_every, sample_every, save_every: in steps.
+    samples: pictures in a sample grid.
     """
 
     steps: Count | None = None
@@ -36,6 +37,7 @@ class TrainSettings:
     seed: Annotated[int, Interval(ge=0, lt=2**63)] = 0
     precision: Literal["auto", "float32", "bf16"] = "auto"
     workers: Natural | Literal["auto"] = "auto"
+    cache: Literal["auto", "device", "ram", "none"] = "auto"
     log_every: Count = 10
     sample_every: Count = 500
     save_every: Count = 1000

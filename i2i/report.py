@@ -100,13 +100,18 @@ def write_report(
         _curves(log, notes or {}),
         f"<details><summary>Recipe</summary><pre>{_text(recipe)}</pre></details>" if recipe else "",
     ]
+    write_page(path, title, body)
+
+
+def write_page(path: Path, title: str, parts: Sequence[str]) -> None:
+    """Write parts of HTML as a page in the looks of a report, which needs nothing but itself; errors as there."""
     page = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <style>{_STYLE}</style></head>
 <body><main>
-{chr(10).join(part for part in body if part)}
+{chr(10).join(part for part in parts if part)}
 </main></body></html>
 """
     with writing(path) as temporary:

@@ -15,18 +15,19 @@ from typing import Any, Protocol
 import torch
 from torch.profiler import record_function
 
-from i2i import images, recipe
+from i2i import cache, images, recipe
 from i2i.backbones import blank
 from i2i.checkpoint import Run, save_model, slug, versions
-from i2i.compose import Pipeline, check_sides, compose, make, rehearse
+from i2i.compose import Pipeline, check_sides, compose, make, rehearse, takes_channels_last
 from i2i.contracts import Batch, Tracker
-from i2i.data import auto_workers, stream
+from i2i.data import auto_workers
 from i2i.engine import GENERATOR, Averages, Training, enough_memory, fit, keep_freed_memory, pick_device, pick_precision
 from i2i.errors import DataError, DivergedError, I2IError, Interrupted, PluginError, UsageError, told
 from i2i.evaluate import HeldOut, measured, values_of
 from i2i.files import write_json
 from i2i.plugins import used
-from i2i.products import use_products
+from i2i.products import lay_out, use_products
+from i2i.profile import Profiler
 from i2i.recipe import Recipe
 from i2i.report import write_report
 
@@ -61,6 +62,7 @@ class Session:
     resolved: Mapping[str, Any]
     display: Display
     trackers: list[Tracker]
+    profiler: Profiler | None = None
     stop: signal.Signals | None = None
     began: float = field(default_factory=time.perf_counter)
     first_step: int = 0
@@ -71,10 +73,13 @@ class Session:
         return self.pipeline.recipe.train
 
 
-def start(plan: Recipe, *, runs: Path, device: str, display: Display, name: str | None = None) -> Run:
+def start(
+    plan: Recipe, *, runs: Path, device: str, display: Display, name: str | None = None, profile: bool = False
+) -> Run:
     """Train a recipe from its beginning in a new directory below `runs`; return the finished run.
 
-    name: of the directory, which may be there, but hold no run; the recipe's and the time by default.
+    name: of the directory, which may be there, but hold no run; the recipe's and the time by default. profile: write
+    where the time of some steps goes.
     """
     where = pick_device(device)
     pipeline = compose(plan)
@@ -83,10 +88,10 @@ def start(plan: Recipe, *, runs: Path, device: str, display: Display, name: str 
     resolved = {**origin, **plan.resolved()}
     run = Run.at(runs / name) if name else Run.create(runs, slug(plan.name))
     run.start(plan.text, resolved)
-    return _work(run, pipeline, where, resolved, display)
+    return _work(run, pipeline, where, resolved, display, profile=profile)
 
 
-def resume(path: Path, *, device: str, display: Display) -> Run:
+def resume(path: Path, *, device: str, display: Display, profile: bool = False) -> Run:
     """Go on with a run from its last saved state; return the finished run."""
     where = pick_device(device)
     run = Run.open(path)
@@ -95,7 +100,7 @@ def resume(path: Path, *, device: str, display: Display) -> Run:
     resolved = run.resolved()
     with blank() if run.has_state() else contextlib.nullcontext():  # a state holds every weight, frozen ones too
         pipeline = compose(run.plan())
-    return _work(run, pipeline, where, resolved, display, resumed=True)
+    return _work(run, pipeline, where, resolved, display, resumed=True, profile=profile)
 
 
 def length(plan: Recipe, samples: int) -> int:
@@ -109,7 +114,10 @@ def length(plan: Recipe, samples: int) -> int:
 
 def training_of(pipeline: Pipeline, device: torch.device) -> Training:
     """Bring a pipeline's method to the device, ready for its first step, with what makes its steps quick there."""
-    plan = pipeline.recipe
+    plan, layout = pipeline.recipe, torch.contiguous_format
+    if device.type != "mps" and takes_channels_last(pipeline):
+        layout = torch.channels_last
+        lay_out(pipeline.method, layout)
     if device.type == "cpu":
         keep_freed_memory()
         use_products(pipeline.method)
@@ -121,6 +129,7 @@ def training_of(pipeline: Pipeline, device: torch.device) -> Training:
         ema=plan.train.ema,
         seed=plan.train.seed,
         precision=pick_precision(plan.train.precision, device),
+        layout=layout,
     )
 
 
@@ -130,7 +139,9 @@ def _work(
     device: torch.device,
     resolved: Mapping[str, Any],
     display: Display,
+    *,
     resumed: bool = False,
+    profile: bool = False,
 ) -> Run:
     plan, training = pipeline.recipe, training_of(pipeline, device)
     trackers = [make(part, run.path, contract=Tracker) for part in plan.trackers]
@@ -147,9 +158,10 @@ def _work(
     if pipeline.held_out is None:
         display.note(f"{run.recipe}: has no [validation]: nothing is held out, and nothing measured.")
     display.note(f"{run.path}: {verb}, {training.steps} steps on {device.type} in {precision}")
+    session.profiler = _profiler(session) if profile else None
     try:
         with enough_memory(f"at batch {plan.train.batch}", f"--set train.batch={max(1, plan.train.batch // 2)}"):
-            with _stopping(session):
+            with _stopping(session), session.profiler or contextlib.nullcontext():
                 _loop(session)
             _finish(session)
     except (Interrupted, DivergedError):  # the one has said how to go on, and the other would come to the same again
@@ -164,6 +176,21 @@ def _work(
     finally:
         _tell(session, "close")
     return run
+
+
+def _profiler(session: Session) -> Profiler:
+    training, settings = session.training, session.settings
+    facts = {
+        "recipe": session.pipeline.recipe.name,
+        "batch": str(settings.batch),
+        "device": training.device.type,
+        "precision": str(training.precision).removeprefix("torch."),
+        "threads": str(torch.get_num_threads()),
+        "worker processes": str(_workers(settings, training.device)),
+        "cache": str(cache_of(session.pipeline, training.device)),
+    }
+    left = training.steps - training.step
+    return Profiler(session.run.path, training.device, left, facts, session.display.note)
 
 
 def _tell(session: Session, what: str, *news: Any) -> None:
@@ -182,42 +209,62 @@ def _loop(session: Session) -> None:
     averages, clock, pictures = Averages(), time.perf_counter(), 0
     made = batches(session.pipeline, training.device, training.step)
     for report in fit(training, _saving(session, made)):
-        averages.add(report)
-        pictures += settings.batch
-        step, last = report.step, report.step == training.steps
-        stopping = session.stop is not None
-        logs = step % settings.log_every == 0 or last or stopping
-        entry: dict[str, float] = {}
-        if logs:
-            terms, now = averages.read(), time.perf_counter()
-            entry = {"step": step, "lr": report.lr, "images_per_second": pictures / max(now - clock, 1e-9), **terms}
-            session.run.append_log(entry)
-        if step % settings.save_every == 0 or last or stopping:
-            _save(session)
-        if step % settings.sample_every == 0 or last:
-            _sample(session)
-        if logs:  # after what must not be lost: a display may fail, and a stranger's tracker too
-            session.display.progress(step, training.steps, entry)
-            _tell(session, "log", step, {key: value for key, value in entry.items() if key != "step"})
-            clock, pictures = time.perf_counter(), 0
-        if stopping and not last:
-            assert session.stop is not None
-            code = 130 if session.stop == signal.SIGINT else 75
-            raise Interrupted(f"stopped and saved at step {step}. Go on: i2i train --resume {session.run.path}", code)
+        with record_function("log"):
+            averages.add(report)
+            pictures += settings.batch
+            step, last = report.step, report.step == training.steps
+            stopping = session.stop is not None
+            logs = step % settings.log_every == 0 or last or stopping
+            entry: dict[str, float] = {}
+            if logs:
+                terms, now = averages.read(), time.perf_counter()
+                entry = {"step": step, "lr": report.lr, "images_per_second": pictures / max(now - clock, 1e-9), **terms}
+                session.run.append_log(entry)
+            if step % settings.save_every == 0 or last or stopping:
+                _save(session)
+            if step % settings.sample_every == 0 or last:
+                _sample(session)
+            if logs:  # after what must not be lost: a display may fail, and a stranger's tracker too
+                session.display.progress(step, training.steps, entry)
+                _tell(session, "log", step, {key: value for key, value in entry.items() if key != "step"})
+                clock, pictures = time.perf_counter(), 0
+            if stopping and not last:
+                assert session.stop is not None
+                code = 130 if session.stop == signal.SIGINT else 75
+                raise Interrupted(
+                    f"stopped and saved at step {step}. Go on: i2i train --resume {session.run.path}", code
+                )
+        if session.profiler:
+            session.profiler.step()
 
 
 def batches(pipeline: Pipeline, device: torch.device, start: int) -> Iterator[Batch]:
     """Yield the training batches for ever, from step `start`: read, prepared, on the device, augmented and encoded."""
     settings = pipeline.recipe.train
-    workers = auto_workers(device) if settings.workers == "auto" else settings.workers
-    pictures = stream(
-        pipeline.samples, batch=settings.batch, seed=settings.seed, start=start, workers=workers, device=device
+    pictures = cache.batches(
+        pipeline.samples,
+        cache_of(pipeline, device),
+        batch=settings.batch,
+        seed=settings.seed,
+        start=start,
+        workers=_workers(settings, device),
+        device=device,
     )
     for batch in pictures:
         with record_function("augment"):
             made = pipeline.task.batch(pipeline.augment(batch))
             check_sides(pipeline, made)
         yield made
+
+
+def cache_of(pipeline: Pipeline, device: torch.device) -> cache.Choice:
+    """Choose where a pipeline's samples are kept after their first reading; in words: str() of it."""
+    settings = pipeline.recipe.train
+    return cache.choose(pipeline.samples, settings.cache, device, _workers(settings, device))
+
+
+def _workers(settings: recipe.TrainSettings, device: torch.device) -> int:
+    return auto_workers(device) if settings.workers == "auto" else settings.workers
 
 
 def _saving(session: Session, made: Iterator[Batch]) -> Iterator[Batch]:
@@ -300,6 +347,8 @@ def _finish(session: Session) -> None:
         recipe=json.dumps(session.resolved, indent=2),
     )
     result = {"step": steps, "seconds": seconds, "first_step": session.first_step, "metrics": metrics}
+    if session.profiler and session.profiler.found:
+        result["profile"] = session.profiler.found.shares()
     write_json(run.path / "result.json", result)
     measures = {f"held out/{name}": values["translated"] for name, values in metrics.items()}
     _tell(session, "log", steps, measures)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import importlib.metadata
@@ -355,3 +356,93 @@ def test_pictures_that_are_no_pairs_are_drawn_for_each_by_itself() -> None:
     assert HostPrepare(steps, IMAGES, paired=False)(unlike, 0)["b"].shape == (3, 8, 8)
     with pytest.raises(UsageError, match="one size only"):
         HostPrepare(steps, IMAGES)(unlike, 0)
+
+
+QUICK = [
+    ("RandomCrop", {}),
+    ("RandomCrop", {"size": (H, W)}),
+    ("RandomCrop", {"size": (40, 20)}),  # larger than the picture, which Kornia enlarges
+    ("RandomCrop", {"padding": 3}),
+    ("RandomHorizontalFlip", {"p": 0.5}),
+    ("RandomVerticalFlip", {"p": 0.3}),
+    ("RandomHorizontalFlip", {"p": 1.0}),
+    ("Resize", {}),
+    ("Resize", {"size": (40, 50), "resample": "bicubic"}),
+    ("Resize", {"size": 20}),
+]
+
+
+@pytest.mark.parametrize("maps", [False, True])
+@pytest.mark.parametrize(("name", "parameters"), QUICK)
+def test_the_quick_way_is_the_library_s_to_the_last_bit(name: str, parameters: dict[str, Any], maps: bool) -> None:
+    images = IMAGES if maps else {key: spec for key, spec in IMAGES.items() if key != "map"}
+    quick, plain = augment(name, images, **parameters), augment(name, images, **parameters)
+    plain._steps = [dataclasses.replace(step, cuts=None, fixed=False) for step in plain._steps]
+    for seed in range(4):
+        given = {key: batch(5)[key] for key in images}
+        torch.manual_seed(seed)
+        expected, after = plain(given), torch.rand(1)
+        torch.manual_seed(seed)
+        got, after_quick = quick(given), torch.rand(1)
+        assert all(torch.equal(got[key], expected[key]) for key in images)
+        assert all(got[key].is_contiguous() == expected[key].is_contiguous() for key in images)
+        assert torch.equal(after, after_quick)  # as many numbers were drawn
+        assert all(torch.equal(given[key], batch(5)[key]) for key in images)
+
+
+def test_the_common_jitter_takes_the_quick_way() -> None:
+    chain = [("Resize", {}), ("RandomCrop", {}), ("RandomHorizontalFlip", {})]
+    steps = [augment(name, **parameters)._steps[0] for name, parameters in chain]
+    assert [bool(step.cuts or step.fixed) for step in steps] == [True] * 3
+    assert not augment("RandomAffine")._steps[0].cuts
+
+
+SETTLED = {
+    "CenterCrop": [{}, {"pad_if_needed": True, "height": 60}],
+    "InvertImg": [{}],
+    "LongestMaxSize": [{}],
+    "PadIfNeeded": [{}, {"position": "top_left"}],
+    "Resize": [{}],
+    "SmallestMaxSize": [{}],
+    "ToGray": [{}],
+    "ToSepia": [{}],
+}
+DRAWING = [
+    ("LongestMaxSize", {"max_size": [20, 24]}),
+    ("PadIfNeeded", {"position": "random"}),
+    ("CenterCrop", {"pad_if_needed": True, "height": 60, "pad_position": "random"}),
+    ("Resize", {"p": 0.5}),
+]
+
+
+@pytest.mark.parametrize("name", registered("preparations"))
+def test_what_is_taken_to_draw_nothing_draws_nothing(name: str) -> None:
+    for parameters in SETTLED.get(name, [{}]):
+        chain = prepare(name, **parameters)
+        settled, drawn = chain.split()
+        assert (bool(settled), bool(drawn)) == (name in SETTLED, name not in SETTLED)
+        if name in SETTLED:
+            for rng in ("py_random", "random_generator"):
+                setattr(chain._steps[0].transform, rng, None)  # whatever would be drawn raises
+            chain._steps[0].transform.set_random_seed = lambda seed: None
+            expected = prepare(name, **parameters)(scene(), 3)
+            assert all(np.array_equal(picture, expected[key]) for key, picture in chain(scene(), 7).items())
+
+
+@pytest.mark.parametrize(("name", "parameters"), DRAWING)
+def test_settled_parts_that_were_told_to_draw_are_not(name: str, parameters: dict[str, Any]) -> None:
+    assert prepare(name, **parameters).split()[0] is None
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_chain_in_two_halves_gives_what_the_whole_gives(paired: bool) -> None:
+    names = ["Resize", "HorizontalFlip", "ToGray", "RandomCrop", "GaussNoise"]
+    chosen = {"Resize": {"height": 40, "width": 44}, "HorizontalFlip": {"p": 0.5}}
+    chain = HostPrepare([Step(part("preparations", n, **chosen.get(n, {}))) for n in names], IMAGES, paired=paired)
+    settled, drawn = chain.split()
+    assert settled is not None
+    assert drawn is not None
+    assert len(settled._steps) == 1
+    for seed in range(6):
+        whole, halves = chain(scene(), seed), drawn(settled(scene(), 99), seed)
+        assert all(np.array_equal(whole[name], halves[name]) for name in IMAGES)

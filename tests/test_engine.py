@@ -69,11 +69,21 @@ def test_a_turn_moves_its_player_only() -> None:
     turns = t.method.step(next(batches()))  # type: ignore[operator]
     _, losses = next(turns)
     sum(losses.values()).backward(inputs=t.players["g"])
-    t.optimizers["g"].step()
+    t.move("g")
     after = t.method.state_dict()
     assert not torch.equal(after["g.weight"], before["g.weight"])
     assert torch.equal(after["d.weight"], before["d.weight"])
     assert t.method.get_parameter("d.weight").grad is None
+
+
+def test_a_weight_that_is_a_part_of_a_tensor_is_moved_alone() -> None:
+    method = Tug()
+    whole = torch.randn(*method.g.weight.shape[:-1], 2 * method.g.weight.shape[-1])
+    method.g.weight = torch.nn.Parameter(whole[..., ::2])
+    before, t = whole.clone(), Training(method, lambda player: OptimizerSettings(), steps=3)
+    run_to(t, 3)
+    assert torch.equal(whole, before)
+    assert not torch.equal(t.method.get_parameter("g.weight"), before[..., ::2])
 
 
 def test_a_turn_of_nobody_is_the_plugins_fault() -> None:

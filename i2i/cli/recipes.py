@@ -18,6 +18,9 @@ def train(
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with this run.")] = None,
     runs: Runs = Path("runs"),
     device: Device = "auto",
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Also write where the time of some steps goes: profile.html.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe, or go on with a run."""
@@ -38,9 +41,9 @@ def train(
 
     with TrainDisplay(terminal(stderr=as_json)) as display:
         if plan is not None:
-            run = verb.start(plan, runs=runs, device=device, display=display)
+            run = verb.start(plan, runs=runs, device=device, display=display, profile=profile)
         elif resume is not None:
-            run = verb.resume(resume, device=device, display=display)
+            run = verb.resume(resume, device=device, display=display, profile=profile)
     if as_json:
         print_json({"run": run.path, **run.result()})
 
