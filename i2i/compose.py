@@ -300,17 +300,22 @@ def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tu
 
 @torch.no_grad()
 def predict(
-    task: Task, method: nn.Module, pictures: Sequence[Images], precision: torch.dtype = torch.float32
+    task: Task,
+    method: nn.Module,
+    pictures: Sequence[Images],
+    precision: torch.dtype = torch.float32,
+    layout: torch.memory_format = torch.contiguous_format,
 ) -> list[Tensor]:
     """Translate pictures N × C × H × W in picture space to their target pictures, each of its own H × W.
 
     The inputs are padded to the generator's multiple by reflection, and the outputs cropped back; padded they must be
-    of equal size, for the method translates all at once.
+    of equal size, for the method translates all at once. layout: how its maps begin to lie in memory.
     """
     padded = [images.pad_to_multiple(task.encode(one), multiple_of(method)) for one in pictures]
     inputs = [x for x, _ in padded]
-    with autocast(inputs[0].device, precision):
-        outputs: Tensor = method.translate(torch.cat(inputs) if len(inputs) > 1 else inputs[0])  # type: ignore[operator]
+    x = torch.cat(inputs).contiguous(memory_format=layout)
+    with autocast(x.device, precision):
+        outputs: Tensor = method.translate(x)  # type: ignore[operator]
     parts = torch.split(outputs, [len(x) for x in inputs])
     return [
         task.decode(images.crop(part, size).float(), one)
