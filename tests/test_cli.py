@@ -634,10 +634,10 @@ def test_a_picture_that_memory_cannot_hold_is_named_and_the_next_is_done(
     photo(tmp_path / "in" / "small.png", 32, 32)
     whole = translate.predict
 
-    def scarce(task: object, method: object, pictures: list[dict[str, Any]], precision: object) -> Any:
+    def scarce(task: object, method: object, pictures: list[dict[str, Any]], *how: Any) -> Any:
         if any(one["a"].shape[-1] > 32 for one in pictures):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
-        return whole(task, method, pictures, precision)  # type: ignore[arg-type]
+        return whole(task, method, pictures, *how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(translate, "predict", scarce)
     code, _, err = run("translate", tmp_path / "in", tmp_path / "out", "--model", trained, "--device", "cpu")
