@@ -297,16 +297,12 @@ def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tu
 
 @torch.no_grad()
 def predict(
-    task: Task,
-    method: nn.Module,
-    pictures: Sequence[Images],
-    precision: torch.dtype = torch.float32,
-    layout: torch.memory_format = torch.contiguous_format,
+    task: Task, method: nn.Module, pictures: Sequence[Images], precision: torch.dtype = torch.float32
 ) -> list[Tensor]:
     """Translate pictures N × C × H × W in picture space to their target pictures, each of its own H × W.
 
     The inputs are padded to the generator's multiple by reflection, and the outputs cropped back; padded they must be
-    of equal size, for the method translates all at once. layout: how its maps begin to lie in memory.
+    of equal size, for the method translates all at once.
     """
     padded = [images.pad_to_multiple(task.encode(one), multiple_of(method)) for one in pictures]
     inputs = [x for x, _ in padded]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from i2i import images
 from i2i.checkpoint import find_model, load_model
-from i2i.compose import forward, multiple_of, predict, rebuild
+from i2i.compose import multiple_of, predict, rebuild
 from i2i.contracts import Images, ImageSpec, Task
 from i2i.engine import enough_memory, pick_device, pick_precision
 from i2i.errors import DataError, UsageError, nearest
@@ -22,8 +22,6 @@ from i2i.products import PRODUCTS, lay_out, use_products
 PRECISIONS = ("auto", "float32", "bf16")
 MULTIPLIED = {nn.Conv2d, nn.ConvTranspose2d, nn.Linear, *PRODUCTS.values()}
 """The layers whose products autocast makes in bfloat16; subclasses may do something else with their weights."""
-SMALL = 32
-"""Pixels of the side of a picture that a model is tried with."""
 DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
@@ -45,7 +43,6 @@ class Translator:
     device: torch.device
     precision: torch.dtype = torch.float32
     path: Path = field(default_factory=Path)
-    layout: torch.memory_format = torch.contiguous_format
 
     def __call__(self, image: Any, mask: Any = None, guide: Any = None) -> Any:
         """Translate one picture, or one tensor of pictures."""
@@ -130,7 +127,7 @@ class Translator:
     def run(self, pictures: Sequence[Images]) -> list[Tensor]:
         """Translate what `prepare` made, all at once: of equal size when padded; the answers are on the device."""
         there = [{name: x.to(self.device, non_blocking=True) for name, x in one.items()} for one in pictures]
-        outputs = predict(self.task, self.method, there, self.precision, self.layout)
+        outputs = predict(self.task, self.method, there, self.precision)
         present = getattr(self.task, "present", None)
         return [present(y, one) for y, one in zip(outputs, there, strict=True)] if present else outputs
 
