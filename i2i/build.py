@@ -37,6 +37,14 @@ class Problem:
     message: str
     broken: bool = False
 
+    def __str__(self) -> str:
+        return f"{dotted(self.path)}: {self.message}" if self.path else self.message
+
+
+def dotted(path: Path) -> str:
+    """Return a path as a recipe or --set writes it: method.generator.depth."""
+    return ".".join(map(str, path))
+
 
 def base(part: Part) -> Part:
     """Return the class or function below the parameters that are filled in."""

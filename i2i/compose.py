@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from i2i import build, images
 from i2i.augment import DeviceAugment, HostPrepare
@@ -18,7 +17,7 @@ from i2i.build import Part, Problem, base, filled, name_of
 from i2i.contracts import Batch, Images, Method, Metric, Source, Task, lacking
 from i2i.data import Samples, fixed
 from i2i.engine import GENERATOR, autocast, enough_memory, out_of_memory, players, turns
-from i2i.errors import DataError, I2IError, PluginError, UnsafeFileError, UsageError, nearest, told
+from i2i.errors import DataError, I2IError, PluginError, UnsafeFileError, UsageError, nearest, sizes, told
 from i2i.products import lay_out
 from i2i.recipe import Data, Recipe
 
@@ -157,6 +156,8 @@ def takes_channels_last(pipeline: Pipeline) -> bool:
 
     Tried without numbers, on tensors that lie as real ones would; False for a method that cannot run so.
     """
+    from torch._subclasses.fake_tensor import FakeTensorMode  # half a second, which translation is spared
+
     layout = torch.channels_last
     _, like = first_batch(pipeline)
     try:
@@ -199,12 +200,8 @@ def _check_output(task: Task, method: nn.Module, x: Tensor) -> None:
     if tuple(y.shape) != wanted:
         raise PluginError(
             f"method {type(method).__name__} with the generator {type(getattr(method, GENERATOR)).__name__} translates "
-            f"{_sizes(x.shape)} into {_sizes(y.shape)}, where {_sizes(wanted)} is wanted (N x C x H x W)."
+            f"{sizes(x.shape)} into {sizes(y.shape)}, where {sizes(wanted)} is wanted (N x C x H x W)."
         )
-
-
-def _sizes(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))
 
 
 def check_sides(pipeline: Pipeline, batch: Batch) -> None:
@@ -284,7 +281,7 @@ def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tu
     ]
     if problems:
         packages = ", ".join(description.get("packages", {})) or "i2i"
-        lines = "\n".join(f"model.json: {'.'.join(map(str, p.path))}: {p.message}" for p in problems)
+        lines = "\n".join(f"model.json: {problem}" for problem in problems)
         raise PluginError(f"{lines}\nThe model was made with the packages {packages}: install them.")
     assert parts[0] is not None
     assert parts[1] is not None
@@ -300,22 +297,16 @@ def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tu
 
 @torch.no_grad()
 def predict(
-    task: Task,
-    method: nn.Module,
-    pictures: Sequence[Images],
-    precision: torch.dtype = torch.float32,
-    layout: torch.memory_format = torch.contiguous_format,
+    task: Task, method: nn.Module, pictures: Sequence[Images], precision: torch.dtype = torch.float32
 ) -> list[Tensor]:
     """Translate pictures N × C × H × W in picture space to their target pictures, each of its own H × W.
 
     The inputs are padded to the generator's multiple by reflection, and the outputs cropped back; padded they must be
-    of equal size, for the method translates all at once. layout: how its maps begin to lie in memory.
+    of equal size, for the method translates all at once.
     """
     padded = [images.pad_to_multiple(task.encode(one), multiple_of(method)) for one in pictures]
     inputs = [x for x, _ in padded]
-    x = torch.cat(inputs).contiguous(memory_format=layout)
-    with autocast(x.device, precision):
-        outputs: Tensor = method.translate(x)  # type: ignore[operator]
+    outputs = _translated(method, torch.cat(inputs) if len(inputs) > 1 else inputs[0], precision)
     parts = torch.split(outputs, [len(x) for x in inputs])
     return [
         task.decode(images.crop(part, size).float(), one)
@@ -327,9 +318,22 @@ def predict(
 def forward(method: nn.Module, x: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
     """Run `Method.translate` on encoded input of any size, padded and cropped; float32."""
     padded, size = images.pad_to_multiple(x, multiple_of(method))
+    return images.crop(_translated(method, padded, precision), size).float()
+
+
+def _translated(method: nn.Module, x: Tensor, precision: torch.dtype) -> Tensor:
+    """Run `Method.translate`; a network that asks for views, which maps with their channels last have not, gets them.
+
+    Its weights are then stored as they were, for this picture and all that follow.
+    """
     with autocast(x.device, precision):
-        output: Tensor = method.translate(padded)  # type: ignore[operator]
-    return images.crop(output, size).float()
+        try:
+            return cast(Tensor, method.translate(x))  # type: ignore[operator]
+        except RuntimeError as error:
+            if "view size is not compatible" not in str(error):
+                raise
+            lay_out(method, torch.contiguous_format)
+            return cast(Tensor, method.translate(x))  # type: ignore[operator]
 
 
 def multiple_of(method: nn.Module) -> int:

@@ -69,10 +69,6 @@ class Batch:
         """Return `fake` where it counts and the truth elsewhere, N × Cout × H × W."""
         return fake if self.mask is None else self.mask * fake + (1 - self.mask) * self.b
 
-    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """Return the batch with a change, such as to another size or device, made to each of its tensors."""
-        return Batch(change(self.a), change(self.b), None if self.mask is None else change(self.mask))
-
 
 @runtime_checkable
 class Generator(Protocol):

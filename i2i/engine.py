@@ -12,6 +12,7 @@ import ctypes
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +22,8 @@ from torch.profiler import record_function
 from i2i.contracts import Batch
 from i2i.data import mix
 from i2i.errors import DivergedError, PluginError, ResourceError, UsageError, nearest
-from i2i.recipe import OptimizerSettings
+from i2i.graph import Replayed, Work
+from i2i.recipe import OptimizerSettings, TrainSettings
 
 GENERATOR = "g"
 
@@ -93,13 +95,30 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
     """Return the dtype of products: auto is bfloat16 where the device multiplies it in hardware, else float32."""
     if name != "auto":
         return torch.bfloat16 if name == "bf16" else torch.float32
+    return torch.bfloat16 if _has_bf16(device) else torch.float32
+
+
+def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    if device.type == "cpu":
-        # AVX-512 without AMX gains little, and CPUs without both emulate bfloat16 slowly.
-        amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
-        return torch.bfloat16 if amx and amx() else torch.float32
-    return torch.float32
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # AVX-512 without AMX gains little, and CPUs without both emulate bfloat16 slowly.
+    amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(device.type == "cpu" and amx and amx())
+
+
+def choices(settings: TrainSettings, device: torch.device) -> dict[str, str]:
+    """Return what the recipe's `auto` values come to on a device, and why, in words."""
+    hardware = f"this {device.type} multiplies bfloat16 in hardware" if _has_bf16(device) else "no bfloat16 in hardware"
+    precision = str(pick_precision(settings.precision, device)).removeprefix("torch.")
+    compiled = "auto: a minute of compiling gains little over the layouts" if settings.compile == "auto" else "as said"
+    graph = "auto: true captures a step" if settings.cuda_graph == "auto" else "as said"
+    return {
+        "precision": f"{precision} ({f'auto: {hardware}' if settings.precision == 'auto' else 'as said'})",
+        "compile": f"{'yes' if settings.compile is True else 'no'} ({compiled})",
+        "cuda_graph": f"{'yes' if settings.cuda_graph is True else 'no'} ({graph})"
+        if device.type == "cuda"
+        else f"no (there are none on {device.type})",
+    }
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> contextlib.AbstractContextManager[Any]:
@@ -152,7 +171,7 @@ class Training:
     """All that a run changes: the method with its players, their optimizers, the moving average, the step.
 
     method: a Method, on the device. steps: the length of the run, on which the learning rate depends. layout: how the
-    batches lie in memory.
+    batches lie in memory. graph: on CUDA, capture the step and replay it; say takes what there is to tell of that.
     """
 
     def __init__(
@@ -166,6 +185,8 @@ class Training:
         seed: int = 0,
         precision: torch.dtype = torch.float32,
         layout: torch.memory_format = torch.contiguous_format,
+        graph: bool = False,
+        say: Callable[[str], None] = print,
     ) -> None:
         self.method, self.steps, self.decay, self.seed = method, steps, decay, seed
         self.precision, self.layout = precision, layout
@@ -177,16 +198,34 @@ class Training:
                 "it is the player that translates."
             )
         self.device = self.players[GENERATOR][0].device
+        for p in method.parameters():
+            _close_gaps(p)
         self.rows = {name: [nn.Parameter(as_row(p.detach())) for p in own] for name, own in self.players.items()}
-        self.optimizers = {name: _adam(rows, optimizer_of(name)) for name, rows in self.rows.items()}
-        self._base = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
+        self.optimizers = {name: _adam(rows, optimizer_of(name), graph) for name, rows in self.rows.items()}
+        self._base = {name: optimizer_of(name).lr for name in self.optimizers}
         self.ema_decay = ema
         self.average = copy.deepcopy(getattr(method, GENERATOR)).requires_grad_(False) if ema else None
+        # In a graph what changes from step to step lies on the device.
+        self.pace = torch.zeros((), device=self.device) if graph else 0.0
+        self.work: Work = partial(_work, self)
+        if graph and self.device.type == "cuda":
+            self.work = Replayed(self.work, say)
 
     def factor(self) -> float:
         """Return what the learning rate is multiplied by: 1, then linearly down, above zero to the last step."""
         keep = self.steps * (1 - self.decay)
         return 1.0 if self.step <= keep else max(self.steps - self.step, 1) / max(self.steps - keep, 1)
+
+    def set_pace(self) -> float:
+        """Set this step's learning rates and how far the average moves in it; return the generator's rate."""
+        factor = self.factor()
+        for player, optimizer in self.optimizers.items():
+            group, lr = optimizer.param_groups[0], self._base[player] * factor
+            group["lr"] = group["lr"].fill_(lr) if isinstance(group["lr"], Tensor) else lr
+        # Faster in the first steps, when the average still holds the random start.
+        pace = 1 - min(self.ema_decay, (1 + self.step) / (10 + self.step))
+        self.pace = self.pace.fill_(pace) if isinstance(self.pace, Tensor) else pace
+        return self._base[GENERATOR] * factor
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[nn.Module]:
@@ -247,23 +286,33 @@ class Training:
 
 
 def as_row(x: Tensor) -> Tensor:
-    """Return the numbers of x in the order in which they lie in memory: a view, so that all layouts are one to Adam.
+    """Return the numbers of x, which lies without gaps, in their order in memory: a view, whatever the layout.
 
     Of weights that lie with their channels last, fused Adam makes copies: it takes three times as long.
     """
     return x.as_strided((x.numel(),), (1,))
 
 
-def _adam(parameters: list[nn.Parameter], settings: OptimizerSettings) -> torch.optim.Optimizer:
+def _close_gaps(p: nn.Parameter) -> None:
+    """Store a weight that is a part of a larger tensor as a tensor of its own."""
+    if (
+        p.numel()
+        and 1 + sum((side - 1) * stride for side, stride in zip(p.shape, p.stride(), strict=True)) != p.numel()
+    ):
+        p.data = p.data.contiguous()
+
+
+def _adam(parameters: list[nn.Parameter], settings: OptimizerSettings, graph: bool) -> torch.optim.Optimizer:
     # One pass over the weights instead of one a formula: 420 to 87 ms for 57 M weights on 2 cores.
     fused = parameters[0].device.type in ("cpu", "cuda")
     return torch.optim.Adam(
         parameters,
-        lr=settings.lr,
+        lr=torch.tensor(settings.lr, device=parameters[0].device) if graph else settings.lr,
         betas=settings.betas,
         eps=settings.eps,
         weight_decay=settings.weight_decay,
         fused=fused,
+        capturable=graph and parameters[0].device.type == "cuda",
     )
 
 
@@ -277,16 +326,19 @@ def fit(training: Training, batches: Iterable[Batch]) -> Iterator[Report]:
     iterator = iter(batches)
     while training.step < training.steps:
         torch.manual_seed(mix(training.seed, training.step, 2))
-        factor = training.factor()
-        for player, optimizer in training.optimizers.items():
-            optimizer.param_groups[0]["lr"] = training._base[player] * factor
+        lr = training.set_pace()
         with record_function("data"):
             batch = next(iterator).map(lambda x: x.contiguous(memory_format=training.layout))
-        terms = _turns(training, batch)
-        with record_function("average"):
-            _follow(training)
+        terms = training.work(batch)
         training.step += 1
-        yield Report(training.step, training._base[GENERATOR] * factor, terms)
+        yield Report(training.step, lr, terms)
+
+
+def _work(training: Training, batch: Batch) -> dict[str, Tensor]:
+    terms = _turns(training, batch)
+    with record_function("average"):
+        _follow(training)
+    return terms
 
 
 def _turns(training: Training, batch: Batch) -> dict[str, Tensor]:
@@ -344,13 +396,13 @@ def turns(method: nn.Module, known: Mapping[str, object], batch: Batch) -> Itera
 
 @torch.no_grad()
 def _follow(training: Training) -> None:
-    """Move the average towards the generator, faster in the first steps, when it still holds the random start."""
+    """Move the average towards the generator."""
     if training.average is None:
         return
-    decay = min(training.ema_decay, (1 + training.step) / (10 + training.step))
     live = getattr(training.method, GENERATOR)
     average = list(training.average.parameters())
     if average:
-        torch._foreach_lerp_(average, [p.detach() for p in live.parameters()], 1 - decay)
+        pace = [training.pace] * len(average) if isinstance(training.pace, Tensor) else training.pace
+        torch._foreach_lerp_(average, [p.detach() for p in live.parameters()], pace)
     for old, new in zip(training.average.buffers(), live.buffers(), strict=True):
         old.copy_(new)

@@ -70,6 +70,11 @@ def told(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}{place}"
 
 
+def sizes(shape: Iterable[int]) -> str:
+    """Return a shape in words: 3 x 256 x 256, or 'a single number' where it has no dimension."""
+    return " x ".join(map(str, shape)) or "a single number"
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return ` Did you mean 'x'?` (with the leading space) for the closest of `names`, or an empty string."""
     folded = {candidate.casefold(): candidate for candidate in names if candidate != name}

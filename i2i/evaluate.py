@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,16 +128,12 @@ def measured(held_out: HeldOut, metrics: Sequence[Part], problems: list[str] | N
         candidates = {"translated": fake, "truth": real}
         if any(column == "input" for _, column, _ in measures):
             candidates["input"] = shown(task, pictures, batch.a, real.shape[1])
-        for measure in [*measures]:
-            name, column, metric = measure
-            try:
-                with blamed(f"metric {name}"):
-                    metric.update(candidates[column], real, mask=batch.mask, images=pictures)
-            except I2IError as error:
-                if problems is None:
-                    raise
-                problems.append(str(error))
-                measures.remove(measure)
+        kept = []
+        for name, column, metric in measures:
+            with _noted(name, problems):
+                metric.update(candidates[column], real, mask=batch.mask, images=pictures)
+                kept.append((name, column, metric))
+        measures = kept
     return measures
 
 
@@ -147,17 +144,22 @@ def values_of(measures: Sequence[Measured], problems: list[str] | None = None) -
     """
     results: dict[str, dict[str, float]] = {}
     for name, column, metric in measures:
-        try:
-            with blamed(f"metric {name}"):
-                values = _values(name, metric)
-        except I2IError as error:
-            if problems is None:
-                raise
-            problems.append(str(error))
-            continue
-        for key, value in values.items():
-            results.setdefault(key, {})[column] = value
+        with _noted(name, problems):
+            for key, value in _values(name, metric).items():
+                results.setdefault(key, {})[column] = value
     return results
+
+
+@contextlib.contextmanager
+def _noted(name: str, problems: list[str] | None) -> Iterator[None]:
+    """Make what a metric raises an error that names it, and go on where there are `problems` to take it up."""
+    try:
+        with blamed(f"metric {name}"):
+            yield
+    except I2IError as error:
+        if problems is None:
+            raise
+        problems.append(str(error))
 
 
 def _columns(part: Part, task: Task) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ from i2i.build import Part, Problem
 from i2i.checkpoint import save_model, versions
 from i2i.compose import make
 from i2i.engine import GENERATOR
-from i2i.errors import DataError, ResourceError, UnsafeFileError, UsageError
+from i2i.errors import DataError, ResourceError, UnsafeFileError, UsageError, sizes
 from i2i.files import disk_errors, sync_folder
 from i2i.nn import ChannelNorm
 from i2i.plugins import used
@@ -280,21 +280,20 @@ def _parts(layout: Layout, weights: Mapping[str, Tensor], norm: str) -> tuple[Pa
     nested = layout.name == "unet"
     width, in_channels, out_channels = *shapes[0][:2], shapes[-1][1 if nested else 0]
     # The statistics of a batch of one are the picture's own, to the last bit, and do not mix a larger batch.
-    sizes = {"width": width, "norm": "none" if norm == "none" else "instance"}
+    capacity = {"width": width, "norm": "none" if norm == "none" else "instance"}
     if nested:
-        sizes["max_width"] = shapes[len(shapes) // 2 - 1][0]
+        capacity["max_width"] = shapes[len(shapes) // 2 - 1][0]
     paired = {"name": "paired", "in_channels": in_channels, "out_channels": out_channels}
     # One channel to two is colorization in every version of the authors' code: L / 50 - 1 to ab / 110, as here.
     task = {"name": "colorization"} if (in_channels, out_channels) == (1, 2) else paired
-    generator = {"name": layout.name, **layout.options, **sizes}
+    generator = {"name": layout.name, **layout.options, **capacity}
     problems: list[Problem] = []
     parts = (
         build.build("tasks", task, ("task",), problems),
         build.build("methods", {"name": "pix2pix", "generator": generator, "gan_weight": 0.0}, ("method",), problems),
     )
     if parts[0] is None or parts[1] is None:
-        reasons = " ".join(f"{'.'.join(map(str, problem.path))}: {problem.message}" for problem in problems)
-        raise _unfit(layout, f"its shapes make none: {reasons}")
+        raise _unfit(layout, f"its shapes make none: {' '.join(map(str, problems))}")
     return parts[0], parts[1]
 
 
@@ -321,7 +320,7 @@ def _matched(layout: Layout, weights: Mapping[str, Tensor], net: nn.Module) -> d
             x = weights.get(f"{stem}.{key}", torch.full(parameter.shape, float(key == "weight")))
             tensors[f"{name}.{key}"] = x.float()
             if x.shape != parameter.shape:
-                odd.append(f"{stem}.{key} is {_size(x)}, not {_size(parameter)}")
+                odd.append(f"{stem}.{key} is {sizes(x.shape)}, not {sizes(parameter.shape)}")
     if odd:
         raise _unfit(layout, "; ".join(odd[:3]))
     return tensors
@@ -333,10 +332,6 @@ def _unfit(layout: Layout, reason: str) -> UnsafeFileError:
 
 def _counted(options: Mapping[str, Any]) -> str:
     return f"{options['blocks']} blocks" if "blocks" in options else f"depth {options['depth']}"
-
-
-def _size(x: Tensor) -> str:
-    return " x ".join(map(str, x.shape)) or "a single number"
 
 
 def _some(names: Iterable[str], count: int = 3) -> str:

@@ -120,8 +120,8 @@ class ProductConvTranspose2d(nn.ConvTranspose2d):
 def _product(x: Tensor, rows: int, weight: Tensor) -> Iterator[Tensor]:
     """Give x in the precision of a product with so many rows: few are multiplied in float32, whatever autocast says.
 
-    To bring the weights to bfloat16 and their gradient back takes longer than to multiply FEW rows with them. Weights
-    that are stored in it are multiplied in it.
+    To bring the weights to bfloat16 and their gradient back takes longer than to multiply FEW rows with them; not so
+    where they are stored in it.
     """
     if not torch.is_autocast_enabled("cpu"):
         yield x
@@ -145,7 +145,7 @@ def use_products(network: nn.Module) -> None:
         ways = zip(layer.kernel_size, layer.stride, layer.dilation, strict=True)
         divides = all(kernel % stride == 0 and dilation == 1 for kernel, stride, dilation in ways)
         if layer.groups == 1 and divides and layer.padding_mode == "zeros" and layer.padding not in ("same", "valid"):
-            layer.__class__ = PRODUCTS[type(layer)]
+            layer.__class__ = PRODUCTS.get(type(layer), type(layer))
 
 
 def lay_out(network: nn.Module, layout: torch.memory_format) -> None:
@@ -155,4 +155,5 @@ def lay_out(network: nn.Module, layout: torch.memory_format) -> None:
 
 
 def _convolutions(network: nn.Module) -> list[nn.Conv2d | nn.ConvTranspose2d]:
-    return [cast(nn.Conv2d, module) for module in network.modules() if type(module) in PRODUCTS]
+    known = {*PRODUCTS, *PRODUCTS.values()}
+    return [cast(nn.Conv2d, module) for module in network.modules() if type(module) in known]

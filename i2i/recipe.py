@@ -26,7 +26,8 @@ class TrainSettings:
     moving average of the generator that is saved, 0 for none. precision: auto is bf16 where the device multiplies it
     in hardware, else float32. workers: processes that read and prepare pictures, auto by device. cache: where samples
     are kept after their first reading, auto: where there is room. log_every, sample_every, save_every: in steps.
-    samples: pictures in a sample grid.
+    samples: pictures in a sample grid. compile: have torch.compile make the players'
+    networks; cuda_graph: on CUDA, capture a step and replay it; auto is neither.
     """
 
     steps: Count | None = None
@@ -38,6 +39,8 @@ class TrainSettings:
     precision: Literal["auto", "float32", "bf16"] = "auto"
     workers: Natural | Literal["auto"] = "auto"
     cache: Literal["auto", "device", "ram", "none"] = "auto"
+    compile: bool | Literal["auto"] = "auto"
+    cuda_graph: bool | Literal["auto"] = "auto"
     log_every: Count = 10
     sample_every: Count = 500
     save_every: Count = 1000
@@ -247,8 +250,8 @@ def _parts(kind: str, value: object, path: build.Path, problems: list[Problem]) 
 def _list(value: object, path: build.Path, problems: list[Problem]) -> list[Any]:
     if isinstance(value, list):
         return value
-    dotted = ".".join(str(key) for key in path)
-    remedy = f"{dotted} = [...]" if path[-1] in ("metrics", "trackers") else f"[[{dotted}]] above each table"
+    key = build.dotted(path)
+    remedy = f"{key} = [...]" if path[-1] in ("metrics", "trackers") else f"[[{key}]] above each table"
     problems.append(Problem(path, f"expected a list, not {value!r}. Write {remedy}."))
     return []
 
@@ -376,20 +379,16 @@ def _nesting(line: str, depth: int, quote: str) -> tuple[int, str]:
 
 
 def _error(path: Path, lines: Lines, overrides: Sequence[str], problems: Sequence[Problem]) -> I2IError:
-    messages = [
-        (lines.of(problem.path) or 0, f"{_place(path, lines, overrides, problem.path)}{problem.message}")
-        for problem in problems
-    ]
+    messages = [(lines.of(problem.path) or 0, _located(path, lines, overrides, problem)) for problem in problems]
     kind = PluginError if all(problem.broken for problem in problems) else UsageError
     return kind("\n".join(text for _, text in sorted(messages, key=lambda m: m[0])))
 
 
-def _place(path: Path, lines: Lines, overrides: Sequence[str], key: build.Path) -> str:
-    dotted = ".".join(str(part) for part in key)
+def _located(path: Path, lines: Lines, overrides: Sequence[str], problem: Problem) -> str:
+    key = build.dotted(problem.path)
     for override in overrides:
         name = override.partition("=")[0].strip()
-        if dotted == name or dotted.startswith(f"{name}."):
-            return f"--set {override}: {dotted}: "
-    line = lines.of(key)
-    where = f"{path}:{line}" if line else str(path)
-    return f"{where}: {dotted}: " if dotted else f"{where}: "
+        if key == name or key.startswith(f"{name}."):
+            return f"--set {override}: {problem}"
+    line = lines.of(problem.path)
+    return f"{path}:{line}: {problem}" if line else f"{path}: {problem}"

@@ -6,7 +6,7 @@ import contextlib
 import json
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -112,7 +112,7 @@ def length(plan: Recipe, samples: int) -> int:
     return min(lengths)
 
 
-def training_of(pipeline: Pipeline, device: torch.device) -> Training:
+def training_of(pipeline: Pipeline, device: torch.device, say: Callable[[str], None] = print) -> Training:
     """Bring a pipeline's method to the device, ready for its first step, with what makes its steps quick there."""
     plan, layout = pipeline.recipe, torch.contiguous_format
     if device.type != "mps" and takes_channels_last(pipeline):
@@ -121,7 +121,7 @@ def training_of(pipeline: Pipeline, device: torch.device) -> Training:
     if device.type == "cpu":
         keep_freed_memory()
         use_products(pipeline.method)
-    return Training(
+    training = Training(
         pipeline.method.to(device),
         plan.optimizer_of,
         steps=length(plan, len(pipeline.samples)),
@@ -130,7 +130,13 @@ def training_of(pipeline: Pipeline, device: torch.device) -> Training:
         seed=plan.train.seed,
         precision=pick_precision(plan.train.precision, device),
         layout=layout,
+        graph=plan.train.cuda_graph is True and device.type == "cuda",
+        say=say,
     )
+    if plan.train.compile is True:
+        for player in training.players:
+            getattr(pipeline.method, player).compile()
+    return training
 
 
 def _work(
@@ -143,7 +149,7 @@ def _work(
     resumed: bool = False,
     profile: bool = False,
 ) -> Run:
-    plan, training = pipeline.recipe, training_of(pipeline, device)
+    plan, training = pipeline.recipe, training_of(pipeline, device, display.note)
     trackers = [make(part, run.path, contract=Tracker) for part in plan.trackers]
     session = Session(run, pipeline, training, resolved, display, trackers)
     if resumed and run.has_state():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,15 @@ from torch import Tensor, nn
 
 from i2i import images
 from i2i.checkpoint import find_model, load_model
-from i2i.compose import forward, multiple_of, predict, rebuild
+from i2i.compose import multiple_of, predict, rebuild
 from i2i.contracts import Images, ImageSpec, Task
 from i2i.engine import enough_memory, pick_device, pick_precision
 from i2i.errors import DataError, UsageError, nearest
-from i2i.products import PRODUCTS, use_products
+from i2i.products import PRODUCTS, lay_out, use_products
 
 PRECISIONS = ("auto", "float32", "bf16")
 MULTIPLIED = {nn.Conv2d, nn.ConvTranspose2d, nn.Linear, *PRODUCTS.values()}
 """The layers whose products autocast makes in bfloat16; subclasses may do something else with their weights."""
-SMALL = 32
-"""Pixels of the side of a picture that a model is tried with."""
 DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
@@ -45,7 +43,6 @@ class Translator:
     device: torch.device
     precision: torch.dtype = torch.float32
     path: Path = field(default_factory=Path)
-    layout: torch.memory_format = torch.contiguous_format
 
     def __call__(self, image: Any, mask: Any = None, guide: Any = None) -> Any:
         """Translate one picture, or one tensor of pictures."""
@@ -130,7 +127,7 @@ class Translator:
     def run(self, pictures: Sequence[Images]) -> list[Tensor]:
         """Translate what `prepare` made, all at once: of equal size when padded; the answers are on the device."""
         there = [{name: x.to(self.device, non_blocking=True) for name, x in one.items()} for one in pictures]
-        outputs = predict(self.task, self.method, there, self.precision, self.layout)
+        outputs = predict(self.task, self.method, there, self.precision)
         present = getattr(self.task, "present", None)
         return [present(y, one) for y, one in zip(outputs, there, strict=True)] if present else outputs
 
@@ -346,40 +343,18 @@ def load(
         if not (hasattr(task, "reverse") and hasattr(method, "back")):
             raise UsageError(f"{folder}: this model learnt one direction only; leave --reverse out.")
         task, method = task.reverse(), Backwards(method)
-    return _lay_out(Translator(task, method.to(where), where, pick_precision(precision, where), folder))
+    dtype = pick_precision(precision, where)
+    return Translator(task, _made_quick(method.to(where), where, dtype), where, dtype, folder)
 
 
-def _lay_out(translator: Translator) -> Translator:
-    """Lay a model's weights out as its device multiplies them best; its answers stay the same up to rounding."""
-    layers: list[Any] = [module for module in translator.method.modules() if type(module) in MULTIPLIED]
-    if translator.device.type == "cpu":
-        use_products(translator.method)
-    if translator.precision != torch.float32:  # once, and not at each picture: of 54 M weights it takes 50 ms
-        for layer in layers:
-            layer.to(translator.precision)
-    if translator.device.type == "mps":
-        return translator
-    for layout in (torch.channels_last, torch.contiguous_format):
-        for layer in layers:
-            if layer.weight.ndim == 4:
-                layer.weight.data = layer.weight.data.contiguous(memory_format=layout)
-        translator = replace(translator, layout=layout)
-        if _goes_through(translator):
-            break
-    return translator
-
-
-def _goes_through(translator: Translator) -> bool:
-    """Whether a model translates with its maps as they lie: a network that asks for views may not.
-
-    Tried with numbers, the smallest picture twice, for without them it takes seconds to import what that takes.
-    """
-    task, method, device = translator.task, translator.method, translator.device
-    side = -(-SMALL // multiple_of(method)) * multiple_of(method)
-    x = torch.zeros(2, task.in_channels, side, side, device=device).contiguous(memory_format=translator.layout)
-    try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            forward(method, x, translator.precision)
-    except Exception:  # whatever it is, it is told where a picture is translated
-        return False
-    return True
+def _made_quick(method: nn.Module, device: torch.device, precision: torch.dtype) -> nn.Module:
+    """Lay a method's weights out as its device multiplies them best; its answers stay the same up to rounding."""
+    if device.type != "mps":
+        lay_out(method, torch.channels_last)
+    if device.type == "cpu":
+        use_products(method)
+    if precision != torch.float32:  # once, and not at each picture: on 2 cores a tenth of a second for 54 M weights
+        for layer in method.modules():
+            if type(layer) in MULTIPLIED:
+                layer.to(precision)
+    return method

@@ -76,6 +76,16 @@ def test_a_turn_moves_its_player_only() -> None:
     assert t.method.get_parameter("d.weight").grad is None
 
 
+def test_a_weight_that_is_a_part_of_a_tensor_is_moved_alone() -> None:
+    method = Tug()
+    whole = torch.randn(*method.g.weight.shape[:-1], 2 * method.g.weight.shape[-1])
+    method.g.weight = torch.nn.Parameter(whole[..., ::2])
+    before, t = whole.clone(), Training(method, lambda player: OptimizerSettings(), steps=3)
+    run_to(t, 3)
+    assert torch.equal(whole, before)
+    assert not torch.equal(t.method.get_parameter("g.weight"), before[..., ::2])
+
+
 def test_a_turn_of_nobody_is_the_plugins_fault() -> None:
     t = Training(Tug(("g", "dd")), lambda player: OptimizerSettings(), steps=2)
     with pytest.raises(PluginError, match=r"turn for 'dd'.*Did you mean 'd'\? Its players: g, d"):

@@ -10,7 +10,7 @@ from conftest import TINY
 from torch import Tensor, nn
 
 from i2i import recipe
-from i2i.compose import compose, takes_channels_last
+from i2i.compose import compose, forward, takes_channels_last
 from i2i.engine import fit
 from i2i.methods.pix2pix import Pix2Pix
 from i2i.products import Fold, ProductConv2d, ProductConvTranspose2d, Unfold, lay_out, use_products
@@ -145,3 +145,14 @@ def test_a_network_that_asks_for_views_keeps_its_layout() -> None:
     training = training_of(viewing, CPU)
     assert training.layout == torch.contiguous_format
     assert len(list(fit(training, batches(viewing, CPU, 0)))) == 2
+
+
+def test_a_network_that_asks_for_views_translates_all_the_same() -> None:
+    plan = recipe.parse(Path("tiny.toml"), TINY.encode())
+    method = Pix2Pix(compose(plan).task, generator=Viewing).eval()
+    x = torch.rand(2, 3, 8, 8)
+    before = forward(method, x)
+    lay_out(method, torch.channels_last)
+    with pytest.raises(RuntimeError, match="view size is not compatible"):
+        method.translate(x)
+    torch.testing.assert_close(forward(method, x), before)

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from i2i.contracts import ImageSpec, Task
+from i2i.contracts import Batch, ImageSpec, Task
 from i2i.errors import DataError, UsageError
 from i2i.losses.cross_entropy import CrossEntropy
 from i2i.tasks.colorization import Colorization
@@ -371,3 +371,10 @@ def test_a_palette_guides_a_colorization_at_every_pixel():
         assert (a[0, channel] * 110 - expected).abs().max() < 0.1
     with pytest.raises(DataError, match="picture of swatches"):
         task.encode({"photo": photo})
+
+
+def test_a_change_to_a_batch_reaches_each_of_its_tensors():
+    batch = Batch(torch.zeros(1, 3, 4, 4), torch.ones(1, 1, 4, 4), torch.full((1, 1, 4, 4), 2.0)).map(lambda x: x + 1)
+    assert batch.mask is not None
+    assert [x.unique().item() for x in (batch.a, batch.b, batch.mask)] == [1, 2, 3]
+    assert Batch(batch.a, batch.b).map(torch.neg).mask is None

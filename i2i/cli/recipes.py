@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from i2i.cli.app import AsJson, Device, Runs, Settings, app, print_json, print_table, terminal
-from i2i.errors import SomeFailed, UsageError
+from i2i.errors import SomeFailed, UsageError, sizes
 
 
 @app.command()
@@ -67,17 +67,14 @@ def check(
         print_json(vars(summary))
         return
 
-    def shape(sizes: tuple[int, ...]) -> str:
-        return " x ".join(map(str, sizes))
-
     held_out = f"{summary.held_out} held out" if summary.held_out else "none held out: no [validation], no measures"
     lines = {
         "recipe": summary.recipe,
         "samples": f"{summary.samples} to train, {held_out}",
         "length": f"{summary.steps} steps of batch {summary.batch}",
-        "pictures": ", ".join(f"{name} {shape(sizes)}" for name, sizes in summary.pictures.items()),
-        "network input": shape(summary.input),
-        "network target": shape(summary.target),
+        "pictures": ", ".join(f"{name} {sizes(shape)}" for name, shape in summary.pictures.items()),
+        "network input": sizes(summary.input),
+        "network target": sizes(summary.target),
         **{f"player {name}": f"{count:,} parameters" for name, count in summary.parameters.items()},
         "memory of a step": f"about {summary.memory / 2**20:,.0f} MiB"
         if summary.memory

@@ -174,8 +174,7 @@ def _filled_in(kind: str, name: str, part: Part, settings: Mapping[str, Any]) ->
     arguments = build.check(base(part), table, (), problems, supplied=build.supplied_to(kind)) if table else {}
     # That a required parameter is missing is for a check to tell.
     if wrong := [problem for problem in problems if problem.path]:
-        lines = (f"settings: {kind}.{name}.{'.'.join(map(str, p.path))}: {p.message}" for p in wrong)
-        raise UsageError("\n".join(lines))
+        raise UsageError("\n".join(f"settings: {kind}.{name}.{problem}" for problem in wrong))
     made = functools.partial(part, **{**arguments, **ready})
     vars(made).update(supplied=supplied, key=f"{kind}.{name}")
     return made

@@ -11,7 +11,7 @@ from annotated_types import Interval
 from torch import Tensor
 
 from i2i.contracts import Batch, Count, ImageSpec, Natural
-from i2i.errors import DataError
+from i2i.errors import DataError, sizes
 from i2i.tasks.segmentation import Labels
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ class Instances:
     def _borders(self, images: Images) -> Tensor:
         label, instance = images["label"], images[self.borders]
         if instance.shape[-2:] != label.shape[-2:]:
-            sizes = " x ".join(map(str, instance.shape[-2:])), " x ".join(map(str, label.shape[-2:]))
-            raise DataError(f"the instance map is of {sizes[0]} pixels (H x W), and its label map of {sizes[1]}.")
+            own, its = sizes(instance.shape[-2:]), sizes(label.shape[-2:])
+            raise DataError(f"the instance map is of {own} pixels (H x W), and its label map of {its}.")
         return borders(instance)
 
 
