@@ -1,8 +1,9 @@
 """How much faster a step of i2i is than the usual code's: `python -m bench train [--batch 1 4 16] [--turns 5]`.
 
-Both train pix2pix at 256 × 256 with the paper's networks from the same side-by-side JPEG files, reading and
+All train pix2pix at 256 × 256 with the paper's networks from the same side-by-side JPEG files, reading and
 augmentation included. They take turns of a few steps in one process, so that a machine whose speed drifts is fair to
-both, and each pair of turns gives one ratio.
+all, and each pair of turns gives one ratio. "alike" is i2i without the moving average of its generator, which the
+usual code has not.
 """
 
 from __future__ import annotations
@@ -35,12 +36,13 @@ discriminator = {{ name = "patch", norm = "batch" }}
 [train]
 steps = 1000000
 batch = {batch}
+ema = {ema}
 """
 
 
-def ours(folder: Path, batch: int, device: torch.device) -> Iterator[None]:
+def ours(folder: Path, batch: int, device: torch.device, ema: float = 0.999) -> Iterator[None]:
     """Train for ever as `i2i train` does, one step at each `next`."""
-    plan = recipe.parse(folder / "bench.toml", RECIPE.format(root=folder, batch=batch).encode())
+    plan = recipe.parse(folder / "bench.toml", RECIPE.format(root=folder, batch=batch, ema=ema).encode())
     pipeline = compose(plan)
     training = training_of(pipeline, device)
     averages = Averages()
@@ -56,13 +58,18 @@ def main(folder: Path, sizes: Sequence[int], turns: int, device: torch.device) -
     rows = []
     for batch in sizes:
         steps = max(2, 8 // batch)
-        sides = {"usual": usual.training(folder, batch, device), "i2i": ours(folder, batch, device)}
+        sides = {
+            "usual": usual.training(folder, batch, device),
+            "i2i": ours(folder, batch, device),
+            "alike": ours(folder, batch, device, ema=0),
+        }
         for side in sides.values():
             _seconds(side, steps, device)  # libraries choose their ways in the first steps
         taken = [{name: _seconds(side, steps, device) for name, side in sides.items()} for _ in range(turns)]
-        ratios = [turn["usual"] / turn["i2i"] for turn in taken]
+        ratios, alike = ([turn["usual"] / turn[name] for turn in taken] for name in ("i2i", "alike"))
         speed = {name: steps * batch / median(turn[name] for turn in taken) for name in sides}
         rows.append({"batch": batch, **speed, "ratio": median(ratios), "least": min(ratios), "most": max(ratios)})
+        rows[-1]["ratio alike"] = median(alike)
         print("  ".join(f"{key} {value:.3g}" for key, value in rows[-1].items()), flush=True)
     return rows
 

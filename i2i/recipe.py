@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Interval, Lt
 
-from i2i import build
+from i2i import build, plugins
 from i2i.build import Part, Problem
 from i2i.contracts import Count, Natural, Positive, Probability, Weight
 from i2i.errors import I2IError, PluginError, UsageError, nearest
@@ -170,9 +170,12 @@ def parse(path: Path, text: bytes, overrides: Sequence[str] = (), *, name: str |
     for setting in overrides:
         override(table, setting)
     problems: list[Problem] = []
-    parts = _sections(table, problems)
+    settings = _settings_of(table, problems)
+    _look_up(table, problems)
+    parts = {} if problems else _sections(table, problems)  # which imports torch: seconds, for a slip of the pen
     if problems:
         raise _error(path, Lines(text.decode()), overrides, problems)
+    parts |= settings
     return Recipe(path=path, text=text, overrides=tuple(overrides), name=name or path.stem, **parts)
 
 
@@ -188,7 +191,8 @@ def _table(path: Path, text: bytes) -> dict[str, Any]:
         raise UsageError(f"{place}: is not valid TOML: {reason}") from error
 
 
-def _sections(table: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+def _settings_of(table: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """Check the tables of the recipe itself, and what else is known without importing a part."""
     known = [f.name for f in fields(Recipe) if f.name not in ("path", "text", "overrides", "name")]
     for key in table:
         if key not in known:
@@ -196,21 +200,46 @@ def _sections(table: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
     for key in ("task", "source"):
         if key not in table:
             problems.append(Problem((), f"{key!r} is missing: every recipe says which {key} it is about."))
-    parts: dict[str, Any] = {
-        "task": build.build("tasks", table["task"], ("task",), problems) if "task" in table else None,
-        "source": _data(table["source"], ("source",), problems) if "source" in table else None,
+    train = _settings(TrainSettings, table.get("train", {}), ("train",), problems)
+    if train is not None and train.steps is None and train.epochs is None:
+        problems.append(Problem(("train",), "set 'steps' or 'epochs': the length of the run."))
+    return {"train": train, "optimizer": _optimizers(table.get("optimizer", {}), problems)}
+
+
+def _look_up(table: dict[str, Any], problems: list[Problem]) -> None:
+    """Find the names that no package registers."""
+    places: list[tuple[str, build.Path, object]] = [
+        (kind, (key,), table[key])
+        for key, kind in (("task", "tasks"), ("source", "sources"), ("method", "methods"), ("validation", "sources"))
+        if key in table
+    ]
+    for key, kind in (("augment", "augmentations"), ("metrics", "metrics"), ("trackers", "trackers")):
+        places += [(kind, (key, i), item) for i, item in enumerate(_items(table.get(key)))]
+    for key in ("source", "validation"):
+        data = table.get(key)
+        steps = _items(data.get("prepare")) if isinstance(data, Mapping) else []
+        places += [("preparations", (key, "prepare", i), item) for i, item in enumerate(steps)]
+    for kind, path, value in places:
+        name = value.get("name") if isinstance(value, Mapping) else value
+        if isinstance(name, str) and name not in plugins.names(kind):
+            at = (*path, "name") if isinstance(value, Mapping) else path
+            problems.append(Problem(at, plugins.unknown(kind, name)))
+
+
+def _items(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _sections(table: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    return {
+        "task": build.build("tasks", table["task"], ("task",), problems),
+        "source": _data(table["source"], ("source",), problems),
         "method": build.build("methods", _method(table.get("method", {})), ("method",), problems),
         "validation": _data(table["validation"], ("validation",), problems) if "validation" in table else None,
         "augment": _steps("augmentations", table.get("augment", []), ("augment",), problems),
         "metrics": _parts("metrics", table.get("metrics", []), ("metrics",), problems),
         "trackers": _parts("trackers", table.get("trackers", []), ("trackers",), problems),
-        "train": _settings(TrainSettings, table.get("train", {}), ("train",), problems),
-        "optimizer": _optimizers(table.get("optimizer", {}), problems),
     }
-    train = parts["train"]
-    if train is not None and train.steps is None and train.epochs is None:
-        problems.append(Problem(("train",), "set 'steps' or 'epochs': the length of the run."))
-    return parts
 
 
 def _method(value: object) -> object:

@@ -28,6 +28,21 @@ def test_light_verbs_load_nothing_heavy(arguments: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "LOADED []", done.stdout[-500:]
 
 
+def test_a_slip_in_a_recipe_is_told_before_torch_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "slip.toml").write_text('task = "pared"\nsource = "scenes"\nmetrics = ["l1"]\n[train]\nstep = 5\n')
+    code = (
+        f"import sys; sys.argv = ['i2i', 'check', {str(tmp_path / 'slip.toml')!r}]\n"
+        "from i2i.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert end.code == 2, end.code\n"
+        "print('LOADED', [name for name in ('torch', 'kornia', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "LOADED []", done.stdout[-500:]
+    assert "Did you mean 'paired'?" in done.stderr
+    assert "Did you mean 'steps'?" in done.stderr
+
+
 def test_importing_the_package_loads_no_torch() -> None:
     code = "import sys, i2i; assert 'torch' not in sys.modules; i2i.load; assert 'torch' in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

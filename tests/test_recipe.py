@@ -52,21 +52,31 @@ def problems(text: str, *overrides: str) -> list[str]:
 
 
 def test_all_problems_come_at_once_with_their_places() -> None:
-    found = problems(BAD)
     expected = [
         "bad.toml:1: task: unknown task 'paird'. Did you mean 'paired'? Known: ",
-        "bad.toml:4: source.siz: no such parameter. Did you mean 'size'? Known: ",
-        "bad.toml:13: augment.1.p: 'often' does not fit: input should be a valid number.",
-        "bad.toml:16: method.weight: '100' does not fit: input should be a valid number.",
-        "bad.toml:20: method.generator.dept: no such parameter. Did you mean 'depth'? Known: ",
-        "bad.toml:21: method.generator.depth: 0 does not fit: input should be greater than or equal to 1.",
-        "bad.toml:23: method.discriminator.name: unknown discriminator 'pach'. Did you mean 'patch'? Known: ",
         "bad.toml:25: optimizer.lr: -1 does not fit: input should be greater than 0.",
         "bad.toml:27: optimizer.d.betas: [0.5, 2] does not fit (item 2): input should be less than 1.",
         "bad.toml:28: trian: no such table. Did you mean 'train'? Known: ",
         "bad.toml:31: train.precision: 'bf61' does not fit: input should be 'auto', 'float32' or 'bf16'. "
         "Did you mean 'bf16'?",
     ]
+    _begin_alike(problems(BAD), expected)
+    mended = BAD
+    for wrong, right in (("paird", "paired"), ("lr = -1", "lr = 1"), ("[0.5, 2]", "[0.5, 0.9]"), ("bf61", "bf16")):
+        assert wrong in mended
+        mended = mended.replace(wrong, right)
+    expected = [
+        "bad.toml:4: source.siz: no such parameter. Did you mean 'size'? Known: ",
+        "bad.toml:13: augment.1.p: 'often' does not fit: input should be a valid number.",
+        "bad.toml:16: method.weight: '100' does not fit: input should be a valid number.",
+        "bad.toml:20: method.generator.dept: no such parameter. Did you mean 'depth'? Known: ",
+        "bad.toml:21: method.generator.depth: 0 does not fit: input should be greater than or equal to 1.",
+        "bad.toml:23: method.discriminator.name: unknown discriminator 'pach'. Did you mean 'patch'? Known: ",
+    ]
+    _begin_alike(problems(mended.replace("[trian]\n", "")), expected)
+
+
+def _begin_alike(found: list[str], expected: list[str]) -> None:
     assert len(found) == len(expected), "\n".join(found)
     for line, start in zip(found, expected, strict=True):
         assert line.startswith(start), line
@@ -127,11 +137,16 @@ def test_missing_file_names_the_nearest(tiny: Path) -> None:
 
 def test_overrides_are_checked_alike_and_named(tiny: Path) -> None:
     with pytest.raises(UsageError) as caught:
-        recipe.read(tiny, ["method.wieght=3", "train.batch=none"])
+        recipe.read(tiny, ["train.samples=0", "train.batch=none"])
+    assert str(caught.value).splitlines() == [
+        "--set train.batch=none: train.batch: 'none' does not fit: input should be a valid integer.",
+        "--set train.samples=0: train.samples: 0 does not fit: input should be greater than or equal to 1.",
+    ]
+    with pytest.raises(UsageError) as caught:
+        recipe.read(tiny, ["method.wieght=3"])
     assert str(caught.value).splitlines() == [
         "--set method.wieght=3: method.wieght: no such parameter. Did you mean 'weight'? Known: generator, "
         "discriminator, adversarial, reconstruction, weight, gan_weight, conditional.",
-        "--set train.batch=none: train.batch: 'none' does not fit: input should be a valid integer.",
     ]
 
 
