@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import warnings
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
 
-from i2i.compose import Pipeline, on_meta, rehearse
+from i2i.compose import Pipeline, rehearse
 from i2i.contracts import Batch
-from i2i.engine import GENERATOR, pick_device, pick_precision, players
+from i2i.engine import _follow, _turns, pick_device, pick_precision, players
 from i2i.errors import I2IError, told
-from i2i.train import length
+from i2i.memory import Count, copy_without_numbers, free_memory, without_numbers
+from i2i.train import length, readied
 
 
 @dataclass(frozen=True)
@@ -68,35 +68,28 @@ def summarise(pipeline: Pipeline, device: str = "auto") -> Summary:
     )
 
 
-def step_memory(pipeline: Pipeline, like: Batch, size: int, precision: torch.dtype) -> int:
-    """Estimate the bytes of a step by running it on torch's `meta` device, where tensors have shapes but no numbers.
+def step_memory(pipeline: Pipeline, like: Batch, size: int, device: torch.device) -> int:
+    """Return the bytes that tensors take at the peak of a training step on a device, which need not be there.
 
-    Counted: what autograd saves until each turn's backward, and 16 bytes a weight (weight, gradient, two moments; of a
-    frozen one 4), 4 more for the moving average. Not counted: the libraries' workspaces.
+    The step is the engine's own, with its precision, its backward passes, Adam's moments and the moving average, on
+    tensors without numbers. like: a batch of any size, which gives the shapes. Not counted: what single operations of
+    the libraries take and give back, and on a CPU what the C library keeps in holes between the tensors. Without CUDA,
+    a step on "cuda" is taken in float32: torch then has no autocast for it.
     """
-    method, activations = _saved(pipeline, like, size)
-    if precision != torch.float32:
-        activations //= 2
-    weights = sum(p.numel() * (16 if p.requires_grad else 4) for p in method.parameters())
-    averaged = sum(p.numel() for p in getattr(method, GENERATOR).parameters()) if pipeline.recipe.train.ema else 0
-    return weights + 4 * averaged + activations
-
-
-def _saved(pipeline: Pipeline, like: Batch, size: int) -> tuple[nn.Module, int]:
-    """Return the method without numbers, and the most bytes that autograd holds at the end of a turn."""
-    own: set[int] = set()
-    kept: dict[int, Any] = {}
-    most = 0
-
-    def pack(tensor: Tensor) -> Tensor:
-        if id(tensor) not in own:
-            storage = tensor.untyped_storage()
-            kept[storage._cdata] = storage
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        for method in on_meta(pipeline, like, size):
-            own = own or {id(p) for p in method.parameters()}
-            most = max(most, sum(storage.nbytes() for storage in kept.values()))
-            kept.clear()
-    return method, most
+    count = Count()
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), without_numbers(), count:
+        warnings.simplefilter("ignore")  # of a pointer that deepcopy asks a tensor without numbers for
+        training = readied(replace(pipeline, method=copy_without_numbers(pipeline.method, device)), device)
+        training.method.train()
+        batch = Batch(
+            *(None if x is None else x.new_empty((size, *x.shape[1:]), device=device) for x in (like.a, like.b, like.mask))  # type: ignore[arg-type]
+        )
+        for player, optimizer in training.optimizers.items():  # Adam makes its moments in its first step
+            for weight in training.players[player]:
+                weight.grad = torch.empty_like(weight)
+            optimizer.step()
+            optimizer.zero_grad()
+        count.most = count.alive
+        _turns(training, batch)
+        _follow(training)
+        return count.most

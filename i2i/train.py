@@ -21,13 +21,24 @@ from i2i.checkpoint import Run, save_model, slug, versions
 from i2i.compose import Pipeline, check_sides, compose, make, rehearse
 from i2i.contracts import Batch, Tracker
 from i2i.data import auto_workers, stream
-from i2i.engine import GENERATOR, Averages, Training, enough_memory, fit, keep_freed_memory, pick_device, pick_precision
+from i2i.engine import (
+    GENERATOR,
+    Averages,
+    Training,
+    enough_memory,
+    fit,
+    keep_freed_memory,
+    pick_device,
+    pick_precision,
+    players,
+)
 from i2i.errors import DataError, DivergedError, I2IError, Interrupted, PluginError, UsageError, told
 from i2i.evaluate import HeldOut, measured, values_of
 from i2i.files import write_json
 from i2i.plugins import used
 from i2i.products import use_products
 from i2i.recipe import Recipe
+from i2i.recompute import recompute
 from i2i.report import write_report
 
 GENERATOR_NOTE = (
@@ -109,12 +120,21 @@ def length(plan: Recipe, samples: int) -> int:
 
 def training_of(pipeline: Pipeline, device: torch.device) -> Training:
     """Bring a pipeline's method to the device, ready for its first step, with what makes its steps quick there."""
+    pipeline.method.to(device)
+    return readied(pipeline, device)
+
+
+def readied(pipeline: Pipeline, device: torch.device) -> Training:
+    """Do what `training_of` does with a method that is on the device already."""
     plan = pipeline.recipe
     if device.type == "cpu":
         keep_freed_memory()
         use_products(pipeline.method)
+    if plan.train.activation_checkpointing:
+        for player in players(pipeline.method):
+            recompute(pipeline.method.get_submodule(player))
     return Training(
-        pipeline.method.to(device),
+        pipeline.method,
         plan.optimizer_of,
         steps=length(plan, len(pipeline.samples)),
         decay=plan.train.decay,

@@ -1,0 +1,94 @@
+"""How many bytes a training holds: counted while it runs on tensors that have no numbers; and how many are free."""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter, tree_leaves
+
+
+class Count(TorchDispatchMode):
+    """Counts the bytes of the storages that operations make in its `with` block.
+
+    alive: of those that are still there. most: the largest that `alive` has been. What an operation takes for itself
+    and gives back before it ends is not seen.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive = self.most = 0
+        self._known: dict[int, weakref.ref[Any]] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run an operation and take in what it made."""
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_iter(made):
+            if isinstance(tensor, Tensor):
+                self._take(tensor.untyped_storage())
+        if isinstance(made, FakeTensor) and made.numel() == 1 and made.device.type == "cpu":
+            _keep_number(made, func, args, kwargs or {})
+        self.most = max(self.most, self.alive)
+        return made
+
+    def _take(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._known:
+            return
+
+        def gone(_: object) -> None:
+            self.alive -= size
+            del self._known[key]
+
+        self._known[key] = weakref.ref(storage, gone)
+        self.alive += size
+
+
+def _keep_number(made: FakeTensor, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Let a single number that is made of nothing, as a throw of dice is, have its value: methods decide by it."""
+    if any(isinstance(x, Tensor) for x in tree_leaves((args, kwargs))):
+        return
+    with unset_fake_temporarily():
+        made.constant = func(*args, **kwargs)
+    made.fake_mode.fake_tensor_converter.add_constant_storage_mapping(made)
+
+
+def without_numbers() -> FakeTensorMode:
+    """Return the mode in which tensors have shapes, strides, types and a device, which need not be there."""
+    return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+def copy_without_numbers(network: nn.Module, device: torch.device) -> nn.Module:
+    """Copy a network as it would be on a device, within the mode of `without_numbers`.
+
+    A buffer that holds one whole number or truth value is a meta tensor in the copy: by `is_meta` a method knows that
+    it cannot be asked for, as it does in a rehearsal.
+    """
+    memo: dict[int, Any] = {}
+    for tensor in [*network.parameters(), *network.buffers()]:
+        state = tensor.ndim == 0 and not tensor.is_floating_point()
+        made = torch.empty_strided(
+            tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta" if state else device
+        )
+        own = isinstance(tensor, nn.Parameter)
+        memo[id(tensor)] = nn.Parameter(made, tensor.requires_grad) if own else made
+    return copy.deepcopy(network, memo)
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Return the bytes that a process can still take on a device; None where that is not told."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "cpu" and (told := Path("/proc/meminfo")).exists():
+        lines = (line.split() for line in told.read_text().splitlines())
+        return next((int(words[1]) * 1024 for words in lines if words[0] == "MemAvailable:"), None)
+    return None
