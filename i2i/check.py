@@ -31,9 +31,13 @@ class Summary:
     """What the networks see, augmented and encoded: N x C x H x W."""
     parameters: dict[str, int]
     memory: int | None
-    """Bytes of one step: weights, gradients, optimizer, moving average, activations. None: could not be estimated."""
+    """Bytes of tensors at the peak of a step, everything counted that a training holds. None: could not be told."""
     unknown: str
-    """Why the memory is not known: what a step on torch's meta device raised, which a part may not be made for."""
+    """Why the memory is not known: what a step without numbers raised, which a part may not be made for."""
+    free: int | None
+    """Bytes that are free on the device; None where it does not tell."""
+    remedies: dict[str, int]
+    """Where the memory is more than what is free: settings that need less, and their bytes."""
     device: str
     precision: str
 
@@ -44,13 +48,17 @@ def summarise(pipeline: Pipeline, device: str = "auto") -> Summary:
     where = pick_device(device)
     raw, batch = rehearse(pipeline, where)
     precision = pick_precision(settings.precision, where)
+    memory, unknown, free = None, "", free_memory(where)
+    remedies: dict[str, int] = {}
     try:
-        memory, unknown = step_memory(pipeline, batch, settings.batch, precision), ""
+        memory = step_memory(pipeline, batch, settings.batch, where)
+        if free is not None and memory > free:
+            remedies = _remedies(pipeline, batch, where)
     except I2IError:
         raise
     except Exception as error:
-        # Any stranger's code may run here, on a device that it was not written for: an estimate is not worth a failure.
-        memory, unknown = None, told(error)
+        # Any stranger's code may run here, on tensors that it was not written for: a figure is not worth a failure.
+        unknown = told(error)
     return Summary(
         recipe=str(pipeline.recipe.path),
         samples=len(samples),
@@ -63,6 +71,8 @@ def summarise(pipeline: Pipeline, device: str = "auto") -> Summary:
         parameters={name: sum(p.numel() for p in weights) for name, weights in players(pipeline.method).items()},
         memory=memory,
         unknown=unknown,
+        free=free,
+        remedies=remedies,
         device=where.type,
         precision=str(precision).removeprefix("torch."),
     )
@@ -82,7 +92,10 @@ def step_memory(pipeline: Pipeline, like: Batch, size: int, device: torch.device
         training = readied(replace(pipeline, method=copy_without_numbers(pipeline.method, device)), device)
         training.method.train()
         batch = Batch(
-            *(None if x is None else x.new_empty((size, *x.shape[1:]), device=device) for x in (like.a, like.b, like.mask))  # type: ignore[arg-type]
+            *(
+                None if x is None else x.new_empty((size, *x.shape[1:]), device=device)
+                for x in (like.a, like.b, like.mask)
+            )  # type: ignore[arg-type]
         )
         for player, optimizer in training.optimizers.items():  # Adam makes its moments in its first step
             for weight in training.players[player]:
@@ -93,3 +106,18 @@ def step_memory(pipeline: Pipeline, like: Batch, size: int, device: torch.device
         _turns(training, batch)
         _follow(training)
         return count.most
+
+
+def _remedies(pipeline: Pipeline, like: Batch, device: torch.device) -> dict[str, int]:
+    """Return the settings that need less memory, alone and together, and how much each needs."""
+    settings = pipeline.recipe.train
+    half = max(1, settings.batch // 2)
+    found = {}
+    for again, size in dict.fromkeys([(True, settings.batch), (settings.activation_checkpointing, half), (True, half)]):
+        if (again, size) == (settings.activation_checkpointing, settings.batch):
+            continue
+        plan = replace(pipeline.recipe, train=replace(settings, activation_checkpointing=again, batch=size))
+        changed = [f"--set train.batch={size}"] if size != settings.batch else []
+        changed += ["--set train.activation_checkpointing=true"] if again != settings.activation_checkpointing else []
+        found[" ".join(changed)] = step_memory(replace(pipeline, recipe=plan), like, size, device)
+    return found

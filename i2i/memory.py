@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import copy
-import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter, tree_leaves
+from torch.utils._pytree import tree_iter
+
+DRAWS = {
+    torch.ops.aten.rand.default,
+    torch.ops.aten.randn.default,
+    torch.ops.aten.randint.low,
+    torch.ops.aten.randint.default,
+}
 
 
-class Count(TorchDispatchMode):
+class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of the storages that operations make in its `with` block.
 
     alive: of those that are still there. most: the largest that `alive` has been. What an operation takes for itself
@@ -23,9 +30,17 @@ class Count(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.alive = self.most = 0
-        self._known: dict[int, weakref.ref[Any]] = {}
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.most = 0
+        self._held = 0
+        self._known: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    @property
+    def alive(self) -> int:
+        """Look which storages are gone, and return the bytes of the others."""
+        for key in [key for key, (storage, _) in self._known.items() if storage.expired()]  # type: ignore[no-untyped-call]:
+            self._held -= self._known.pop(key)[1]
+        return self._held
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -35,28 +50,21 @@ class Count(TorchDispatchMode):
         for tensor in tree_iter(made):
             if isinstance(tensor, Tensor):
                 self._take(tensor.untyped_storage())
-        if isinstance(made, FakeTensor) and made.numel() == 1 and made.device.type == "cpu":
+        if isinstance(made, FakeTensor) and func in DRAWS and made.numel() == 1:
             _keep_number(made, func, args, kwargs or {})
-        self.most = max(self.most, self.alive)
+        if self._held > self.most:  # only then does it matter what is gone
+            self.most = max(self.most, self.alive)
         return made
 
     def _take(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        if key in self._known:
-            return
-
-        def gone(_: object) -> None:
-            self.alive -= size
-            del self._known[key]
-
-        self._known[key] = weakref.ref(storage, gone)
-        self.alive += size
+        reference = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+        if reference.cdata not in self._known:
+            self._known[reference.cdata] = reference, storage.nbytes()
+            self._held += storage.nbytes()
 
 
 def _keep_number(made: FakeTensor, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """Let a single number that is made of nothing, as a throw of dice is, have its value: methods decide by it."""
-    if any(isinstance(x, Tensor) for x in tree_leaves((args, kwargs))):
-        return
+    """Let a single number that was drawn have its value, for methods decide by it."""
     with unset_fake_temporarily():
         made.constant = func(*args, **kwargs)
     made.fake_mode.fake_tensor_converter.add_constant_storage_mapping(made)
@@ -81,7 +89,8 @@ def copy_without_numbers(network: nn.Module, device: torch.device) -> nn.Module:
         )
         own = isinstance(tensor, nn.Parameter)
         memo[id(tensor)] = nn.Parameter(made, tensor.requires_grad) if own else made
-    return copy.deepcopy(network, memo)
+    with unset_fake_temporarily():  # what is no parameter and no buffer is copied with its numbers
+        return copy.deepcopy(network, memo)
 
 
 def free_memory(device: torch.device) -> int | None:

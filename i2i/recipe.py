@@ -23,10 +23,10 @@ class TrainSettings:
 
     steps, epochs: the length of the run; where both are set, what ends first. batch: pictures a step. decay: the share
     of the run, at its end, over which the learning rate falls linearly (never quite to zero). ema: the decay of the
-    moving average of the generator that is saved, 0 for none. precision: auto is bf16 where the device multiplies it
-    in hardware, else float32. activation_checkpointing: the networks' blocks make their activations again in the
-    backward pass in the place of keeping them: less memory, more time, the same results. workers: processes that read and prepare pictures, auto by device. log_every,
-    sample_every, save_every: in steps. samples: pictures in a sample grid.
+    moving average of the generator that is saved, 0 for none. precision: auto is bf16 where the device multiplies it in
+    hardware, else float32. activation_checkpointing: the networks' blocks make their activations again in the backward
+    pass in the place of keeping them: less memory, more time, the same results. workers: processes that read and
+    prepare pictures, auto by device. log_every, sample_every, save_every: in steps. samples: pictures in a sample grid.
     """
 
     steps: Count | None = None

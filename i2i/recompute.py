@@ -29,11 +29,9 @@ def recompute(network: nn.Module) -> int:
 
 
 def _blocks(network: nn.Module) -> list[nn.Module]:
-    found: dict[nn.Module, None] = {}
-    for module in network.modules():
-        if isinstance(module, nn.Sequential | nn.ModuleList):
-            found |= dict.fromkeys(child for child in module if _suits(child))
-    return [block for block in found if not any(inner in found for inner in block.modules() if inner is not block)]
+    lists = [module for module in network.modules() if isinstance(module, nn.Sequential | nn.ModuleList)]
+    found = list(dict.fromkeys(item for items in lists for item in items if _suits(item)))
+    return [block for block in found if sum(inner in found for inner in block.modules()) == 1]
 
 
 def _suits(module: nn.Module) -> bool:

@@ -16,7 +16,7 @@ RANKS = [
     {"plugins", "datasets"},
     {"build", "quiet", "probe", "install", "scaffold"},
     {"recipe", "describe", "doctor"},
-    {"images", "data", "nn", "products", "confusion", "backbones"},
+    {"images", "data", "nn", "products", "memory", "recompute", "confusion", "backbones"},
     {"augment", "engine", "checkpoint"},
     {"compose"},
     {"evaluate", "translate", "report", "chart", "testing", "foreign"},
