@@ -38,8 +38,8 @@ class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
     @property
     def alive(self) -> int:
         """Look which storages are gone, and return the bytes of the others."""
-        for key in [key for key, (storage, _) in self._known.items() if storage.expired()]  # type: ignore[no-untyped-call]:
-            self._held -= self._known.pop(key)[1]
+        gone = [key for key, (storage, _) in self._known.items() if storage.expired()]  # type: ignore[no-untyped-call]
+        self._held -= sum(self._known.pop(key)[1] for key in gone)
         return self._held
 
     def __torch_dispatch__(

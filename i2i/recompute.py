@@ -24,7 +24,8 @@ def recompute(network: nn.Module) -> int:
     """
     blocks = _blocks(network)
     for block in blocks:
-        block.__class__ = _recomputed(type(block))
+        if not hasattr(block, "recomputed"):
+            block.__class__ = _recomputed(type(block))  # type: ignore[arg-type]
     return len(blocks)
 
 
@@ -60,4 +61,5 @@ def _recomputed(kind: type[nn.Module]) -> type[nn.Module]:
             )
         return y
 
-    return type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__, "__doc__": kind.__doc__})
+    own = {"forward": forward, "recomputed": True, "__module__": kind.__module__, "__doc__": kind.__doc__}
+    return type(kind.__name__, (kind,), own)
