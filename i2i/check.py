@@ -6,12 +6,13 @@ import warnings
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from i2i.compose import Pipeline, rehearse
 from i2i.contracts import Batch
 from i2i.engine import _follow, _turns, pick_device, pick_precision, players
 from i2i.errors import I2IError, told
-from i2i.memory import Count, copy_without_numbers, free_memory, without_numbers
+from i2i.memory import Count, copy_without_numbers, cut, free_memory, without_numbers
 from i2i.train import length, readied
 
 
@@ -58,7 +59,7 @@ def summarise(pipeline: Pipeline, device: str = "auto") -> Summary:
         raise
     except Exception as error:
         # Any stranger's code may run here, on tensors that it was not written for: a figure is not worth a failure.
-        unknown = told(error)
+        unknown = told(cut(error))
     return Summary(
         recipe=str(pipeline.recipe.path),
         samples=len(samples),
@@ -91,12 +92,7 @@ def step_memory(pipeline: Pipeline, like: Batch, size: int, device: torch.device
         warnings.simplefilter("ignore")  # of a pointer that deepcopy asks a tensor without numbers for
         training = readied(replace(pipeline, method=copy_without_numbers(pipeline.method, device)), device)
         training.method.train()
-        batch = Batch(
-            *(
-                None if x is None else x.new_empty((size, *x.shape[1:]), device=device)
-                for x in (like.a, like.b, like.mask)
-            )  # type: ignore[arg-type]
-        )
+        batch = Batch(*(_like(x, size, device) for x in (like.a, like.b, like.mask)))  # type: ignore[arg-type]
         for player, optimizer in training.optimizers.items():  # Adam makes its moments in its first step
             for weight in training.players[player]:
                 weight.grad = torch.empty_like(weight)
@@ -106,6 +102,10 @@ def step_memory(pipeline: Pipeline, like: Batch, size: int, device: torch.device
         _turns(training, batch)
         _follow(training)
         return count.most
+
+
+def _like(x: Tensor | None, size: int, device: torch.device) -> Tensor | None:
+    return None if x is None else torch.empty((size, *x.shape[1:]), dtype=x.dtype, device=device)
 
 
 def _remedies(pipeline: Pipeline, like: Batch, device: torch.device) -> dict[str, int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
+from torch.utils._pytree import tree_iter, tree_leaves
 
+FEW = 1024
+"""So many numbers that a method draws have their values where nothing else has."""
 DRAWS = {
     torch.ops.aten.rand.default,
     torch.ops.aten.randn.default,
@@ -46,12 +50,11 @@ class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Run an operation and take in what it made."""
-        made = func(*args, **(kwargs or {}))
+        with unset_fake_temporarily() if _known(func, args, kwargs or {}) else contextlib.nullcontext():
+            made = func(*args, **(kwargs or {}))
         for tensor in tree_iter(made):
             if isinstance(tensor, Tensor):
                 self._take(tensor.untyped_storage())
-        if isinstance(made, FakeTensor) and func in DRAWS and made.numel() == 1:
-            _keep_number(made, func, args, kwargs or {})
         if self._held > self.most:  # only then does it matter what is gone
             self.most = max(self.most, self.alive)
         return made
@@ -63,11 +66,13 @@ class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._held += storage.nbytes()
 
 
-def _keep_number(made: FakeTensor, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """Let a single number that was drawn have its value, for methods decide by it."""
-    with unset_fake_temporarily():
-        made.constant = func(*args, **kwargs)
-    made.fake_mode.fake_tensor_converter.add_constant_storage_mapping(made)
+def _known(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether an operation keeps its numbers: a few that are drawn on the CPU, by which methods decide, and those on them."""
+    tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+    if tensors:
+        return not any(isinstance(x, FakeTensor) or x.numel() > FEW for x in tensors)
+    few = func in DRAWS and math.prod(next(x for x in args if isinstance(x, list | tuple))) <= FEW
+    return few and torch.device(kwargs.get("device") or "cpu").type == "cpu"
 
 
 def without_numbers() -> FakeTensorMode:
@@ -101,3 +106,13 @@ def free_memory(device: torch.device) -> int | None:
         lines = (line.split() for line in told.read_text().splitlines())
         return next((int(words[1]) * 1024 for words in lines if words[0] == "MemAvailable:"), None)
     return None
+
+
+def cut(error: Exception) -> Exception:
+    """Let the last place on an error's way be the one that asked for an operation, and not this page."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        if at.tb_next.tb_frame.f_code is Count.__torch_dispatch__.__code__:
+            at.tb_next = None
+        at = at.tb_next
+    return error
