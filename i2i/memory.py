@@ -67,7 +67,7 @@ class Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _known(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-    """Whether an operation keeps its numbers: a few that are drawn on the CPU, by which methods decide, and those on them."""
+    """Whether an operation keeps its numbers: a few drawn on the CPU, by which methods decide, and what they become."""
     tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
     if tensors:
         return not any(isinstance(x, FakeTensor) or x.numel() > FEW for x in tensors)
