@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import start, train, translate
+from bench import memory, start, train, translate
 from bench.pictures import side_by_side
 from i2i.engine import pick_device
 
-ALL = ("train", "translate", "start")
+ALL = ("train", "translate", "start", "memory")
 
 
 def main() -> None:
@@ -50,6 +50,7 @@ def _way(name: str, chosen: argparse.Namespace, made: Path) -> Callable[[], list
         "train": lambda: train.main(chosen.data or side_by_side(made, 64), chosen.batch, chosen.turns, device),
         "translate": lambda: translate.main(made, chosen.data, chosen.count, chosen.size, chosen.turns, device),
         "start": lambda: start.main(made, chosen.turns),
+        "memory": lambda: memory.main(device),
     }[name]  # type: ignore[return-value]
 
 

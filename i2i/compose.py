@@ -151,11 +151,13 @@ def _rehearse_step(pipeline: Pipeline, batch: Batch, device: torch.device) -> No
                 pass
 
 
-def takes_channels_last(pipeline: Pipeline) -> bool:
+def takes_channels_last(pipeline: Pipeline, device: torch.device = CPU) -> bool:
     """Whether a step goes through with the channels last in memory; a network that asks for views may not have it so.
 
     Tried without numbers, on tensors that lie as real ones would; False for a method that cannot run so.
     """
+    if device.type == "mps":  # where many an operation does not know them
+        return False
     from torch._subclasses.fake_tensor import FakeTensorMode  # half a second, which translation is spared
 
     layout = torch.channels_last

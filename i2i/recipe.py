@@ -23,11 +23,12 @@ class TrainSettings:
 
     steps, epochs: the length of the run; where both are set, what ends first. batch: pictures a step. decay: the share
     of the run, at its end, over which the learning rate falls linearly (never quite to zero). ema: the decay of the
-    moving average of the generator that is saved, 0 for none. precision: auto is bf16 where the device multiplies it
-    in hardware, else float32. workers: processes that read and prepare pictures, auto by device. cache: where samples
-    are kept after their first reading, auto: where there is room. log_every, sample_every, save_every: in steps.
-    samples: pictures in a sample grid. compile: have torch.compile make the players'
-    networks; cuda_graph: on CUDA, capture a step and replay it; auto is neither.
+    moving average of the generator that is saved, 0 for none. precision: auto is bf16 where the device multiplies it in
+    hardware, else float32. activation_checkpointing: the networks' blocks make their activations again in the backward
+    pass in the place of keeping them: less memory, more time, the same results. workers: processes that read and
+    prepare pictures, auto by device. cache: where samples are kept after their first reading, auto: where there is
+    room. compile: have torch.compile make the players' networks; cuda_graph: on CUDA, capture a step and replay it;
+    auto is neither. log_every, sample_every, save_every: in steps. samples: pictures in a sample grid.
     """
 
     steps: Count | None = None
@@ -37,6 +38,7 @@ class TrainSettings:
     ema: Annotated[float, Ge(0), Lt(1)] = 0.999
     seed: Annotated[int, Interval(ge=0, lt=2**63)] = 0
     precision: Literal["auto", "float32", "bf16"] = "auto"
+    activation_checkpointing: bool = False
     workers: Natural | Literal["auto"] = "auto"
     cache: Literal["auto", "device", "ram", "none"] = "auto"
     compile: bool | Literal["auto"] = "auto"

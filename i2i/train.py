@@ -21,7 +21,17 @@ from i2i.checkpoint import Run, save_model, slug, versions
 from i2i.compose import Pipeline, check_sides, compose, make, rehearse, takes_channels_last
 from i2i.contracts import Batch, Tracker
 from i2i.data import auto_workers
-from i2i.engine import GENERATOR, Averages, Training, enough_memory, fit, keep_freed_memory, pick_device, pick_precision
+from i2i.engine import (
+    GENERATOR,
+    Averages,
+    Training,
+    enough_memory,
+    fit,
+    keep_freed_memory,
+    pick_device,
+    pick_precision,
+    players,
+)
 from i2i.errors import DataError, DivergedError, I2IError, Interrupted, PluginError, UsageError, told
 from i2i.evaluate import HeldOut, measured, values_of
 from i2i.files import write_json
@@ -29,6 +39,7 @@ from i2i.plugins import used
 from i2i.products import lay_out, use_products
 from i2i.profile import Profiler
 from i2i.recipe import Recipe
+from i2i.recompute import recompute
 from i2i.report import write_report
 
 GENERATOR_NOTE = (
@@ -114,15 +125,24 @@ def length(plan: Recipe, samples: int) -> int:
 
 def training_of(pipeline: Pipeline, device: torch.device, say: Callable[[str], None] = print) -> Training:
     """Bring a pipeline's method to the device, ready for its first step, with what makes its steps quick there."""
-    plan, layout = pipeline.recipe, torch.contiguous_format
-    if device.type != "mps" and takes_channels_last(pipeline):
-        layout = torch.channels_last
-        lay_out(pipeline.method, layout)
+    layout = torch.channels_last if takes_channels_last(pipeline, device) else torch.contiguous_format
+    lay_out(pipeline.method.to(device), layout)
+    return readied(pipeline, device, layout, say)
+
+
+def readied(
+    pipeline: Pipeline, device: torch.device, layout: torch.memory_format, say: Callable[[str], None] = print
+) -> Training:
+    """Do what `training_of` does with a method that is on the device already, laid out."""
+    plan = pipeline.recipe
     if device.type == "cpu":
         keep_freed_memory()
         use_products(pipeline.method)
+    if plan.train.activation_checkpointing:
+        for player in players(pipeline.method):
+            recompute(pipeline.method.get_submodule(player))
     training = Training(
-        pipeline.method.to(device),
+        pipeline.method,
         plan.optimizer_of,
         steps=length(plan, len(pipeline.samples)),
         decay=plan.train.decay,

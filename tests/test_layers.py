@@ -16,7 +16,7 @@ RANKS = [
     {"plugins", "datasets"},
     {"build", "quiet", "probe", "install", "scaffold"},
     {"recipe", "describe", "doctor"},
-    {"images", "data", "nn", "products", "graph", "confusion", "backbones"},
+    {"images", "data", "nn", "products", "graph", "memory", "recompute", "confusion", "backbones"},
     {"augment", "engine", "checkpoint", "cache"},
     {"compose"},
     {"evaluate", "translate", "report", "chart", "testing", "foreign"},

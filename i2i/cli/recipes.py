@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from i2i.cli.app import AsJson, Device, Runs, Settings, app, print_json, print_table, terminal
 from i2i.errors import SomeFailed, UsageError, sizes
+
+if TYPE_CHECKING:
+    from i2i.check import Summary
 
 
 @app.command()
@@ -76,13 +79,26 @@ def check(
         "network input": sizes(summary.input),
         "network target": sizes(summary.target),
         **{f"player {name}": f"{count:,} parameters" for name, count in summary.parameters.items()},
-        "memory of a step": f"about {summary.memory / 2**20:,.0f} MiB"
-        if summary.memory
-        else f"unknown: without numbers, a step raises {summary.unknown}",
-        "device": f"{summary.device}, {summary.precision}",
+        "memory of a step": _memory(summary),
+        "device": summary.device,
+        **summary.chosen,
     }
     for key, value in lines.items():
         typer.echo(f"{key + ':':18}{value}")
+
+
+def _memory(summary: Summary) -> str:
+    """Say what a step takes, and what helps where it is more than there is."""
+    if summary.memory is None:
+        return f"unknown: without numbers, a step raises {summary.unknown}"
+    text = f"about {summary.memory / 2**20:,.0f} MiB"
+    if summary.free is not None:
+        text += f", {summary.free / 2**20:,.0f} MiB are free"
+    if summary.remedies:
+        text += ": too little. It takes " + ", ".join(
+            f"{size / 2**20:,.0f} MiB with {settings}" for settings, size in summary.remedies.items()
+        )
+    return text
 
 
 @app.command()
