@@ -63,7 +63,7 @@ def test_an_imported_model_translates_as_the_original(name: str, tmp_path: Path)
     x = torch.rand(2, found.in_channels, 64, 128)
     expected = translated(net, 2 * x - 1)
     assert 0.05 < expected.std() < 0.98
-    torch.testing.assert_close(2 * i2i.load(found.model)(x) - 1, expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(2 * i2i.load(found.model)(x) - 1, expected, rtol=0, atol=2e-5)
 
 
 def test_running_statistics_are_not_what_the_original_translates_by(tmp_path: Path) -> None:
