@@ -98,7 +98,7 @@ class Pace:
     @classmethod
     def of(cls, device: torch.device, batch: int | None = None) -> Pace:
         """Return that of a device; batch: in place of its own."""
-        own = cls(8, 8 * 256**2, 1, 1) if device.type == "cpu" else cls(32, 64 * 256**2, 2, 8)
+        own = cls(4, 8 * 256**2, 1, 1) if device.type == "cpu" else cls(32, 64 * 256**2, 2, 8)
         return own if batch is None else cls(batch, own.pixels, own.ahead, own.threads)
 
     def together(self, sides: tuple[int, int] | None) -> int:
