@@ -158,12 +158,12 @@ def takes_channels_last(pipeline: Pipeline, device: torch.device = CPU) -> bool:
     """
     if device.type == "mps":  # where many an operation does not know them
         return False
-    from torch._subclasses.fake_tensor import FakeTensorMode  # half a second, which translation is spared
+    from i2i.memory import Count, without_numbers  # which import for half a second: translation is spared it
 
     layout = torch.channels_last
     _, like = first_batch(pipeline)
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True), blank():
+        with without_numbers(), Count(), blank():  # the few numbers that a method decides by keep their values
             method: nn.Module = make(pipeline.recipe.method, pipeline.task)
             lay_out(method, layout)
             batch = like.map(lambda x: torch.empty(x.shape, dtype=x.dtype, memory_format=layout))

@@ -356,6 +356,14 @@ class Misnamed(Tiny):
         yield "G", {"l1": (self.translate(batch.a) - batch.b).abs().mean()}
 
 
+class LyingOtherwise(Tiny):
+    """Takes the first values in memory for those of the first channel."""
+
+    def step(self, batch: Batch) -> Any:
+        fake = self.translate(batch.a)
+        yield "g", {"l1": fake.as_strided((1, 99), (99, 1)).mean()}
+
+
 class Idle(Tiny):
     def step(self, batch: Batch) -> Any:
         yield "g", {"l1": (self.translate(batch.a) - batch.b).abs().mean()}
@@ -560,6 +568,7 @@ BROKEN: list[tuple[str, Any, str, str]] = [
     ("methods", Idle, "method_trains_every_weight", "no turn of a first step reaches d.weight"),
     ("methods", Meddling, "method_moves_one_player_a_turn", "in g's turn d.weight moves"),
     ("methods", OfOneTypeMethod, "method_bears_bf16", "Index put requires"),
+    ("methods", LyingOtherwise, "method_steps_alike_laid_out", "g/l1 of step 1 is .* laid out and .* as it was"),
     ("methods", Pool, "method_resumes_exactly", "self.pool goes on from step to step and is no buffer"),
     ("methods", Remembering, "method_resumes_exactly", "the step after a resume gives another g/l1"),
     ("methods", Chancy, "method_resumes_exactly", "draws from Python's or numpy's global random generator"),

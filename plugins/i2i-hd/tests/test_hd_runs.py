@@ -98,6 +98,7 @@ def test_labels_and_instances_become_photos(run: Cli, root: Path) -> None:
     assert {"g/adversarial", "g/features", "d/adversarial"} <= set(log[0])
     assert len(list((model / "samples").glob("*.png"))) == 2
     arguments = ("translate", root / "train_label", root / "out", "--model", model, "--device", "cpu")
+    arguments += ("--precision", "float32")
     code, _, err = run(*arguments, "--guide", root / "train_inst")
     assert code == 0, err
     label, instance = (images.read_index(root / f"train_{kind}" / "a.png") for kind in ("label", "inst"))

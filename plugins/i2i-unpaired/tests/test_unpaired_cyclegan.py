@@ -250,7 +250,7 @@ def test_the_command_line_translates_back(runs: Path, tmp_path: Path, monkeypatc
 
     night = np.random.default_rng(0).integers(0, 255, (24, 20, 3), dtype=np.uint8)
     images.write(tmp_path / "nights" / "1.png", night)
-    place = ["--model", runs / "whole", "--device", "cpu"]
+    place = ["--model", runs / "whole", "--device", "cpu", "--precision", "float32"]
     monkeypatch.setattr("sys.argv", ["i2i", "translate", tmp_path / "nights", tmp_path / "days", *place, "--reverse"])
     monkeypatch.setattr("sys.argv", [str(word) for word in sys.argv])
     with pytest.raises(SystemExit) as end:
