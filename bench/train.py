@@ -1,14 +1,12 @@
 """How much faster a step of i2i is than the usual code's: `python -m bench train [--batch 1 4 16] [--turns 5]`.
 
 All train pix2pix at 256 × 256 with the paper's networks from the same side-by-side JPEG files, reading and
-augmentation included. They take turns of a few steps in one process, so that a machine whose speed drifts is fair to
-all, and each pair of turns gives one ratio. "alike" is i2i without the moving average of its generator, which the
+augmentation included, in turns of a few steps. "alike" is i2i without the moving average of its generator, which the
 usual code has not.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
@@ -16,6 +14,7 @@ from statistics import median
 import torch
 
 from bench import usual
+from bench.sides import Side, compared, turns
 from i2i import recipe
 from i2i.compose import compose
 from i2i.engine import Averages, fit
@@ -53,31 +52,19 @@ def ours(folder: Path, batch: int, device: torch.device, ema: float = 0.999) -> 
         yield
 
 
-def main(folder: Path, sizes: Sequence[int], turns: int, device: torch.device) -> list[dict[str, float]]:
+def main(folder: Path, sizes: Sequence[int], count: int, device: torch.device) -> list[dict[str, float]]:
     """Print and return a row for each batch size: both speeds, and the ratio of paired turns with its spread."""
     rows = []
     for batch in sizes:
         steps = max(2, 8 // batch)
-        sides = {
-            "usual": usual.training(folder, batch, device),
-            "i2i": ours(folder, batch, device),
-            "alike": ours(folder, batch, device, ema=0),
+        sides: dict[str, Side] = {
+            "usual": (usual.training, (folder, batch, device)),
+            "i2i": (ours, (folder, batch, device)),
+            "alike": (ours, (folder, batch, device, 0)),
         }
-        for side in sides.values():
-            _seconds(side, steps, device)  # libraries choose their ways in the first steps
-        taken = [{name: _seconds(side, steps, device) for name, side in sides.items()} for _ in range(turns)]
-        ratios, alike = ([turn["usual"] / turn[name] for turn in taken] for name in ("i2i", "alike"))
+        taken = turns(sides, steps, count)
         speed = {name: steps * batch / median(turn[name] for turn in taken) for name in sides}
-        rows.append({"batch": batch, **speed, "ratio": median(ratios), "least": min(ratios), "most": max(ratios)})
-        rows[-1]["ratio alike"] = median(alike)
+        rows.append({"batch": batch, **speed, **compared(taken, "usual", "i2i")})
+        rows[-1]["ratio alike"] = compared(taken, "usual", "alike")["ratio"]
         print("  ".join(f"{key} {value:.3g}" for key, value in rows[-1].items()), flush=True)
     return rows
-
-
-def _seconds(side: Iterator[None], steps: int, device: torch.device) -> float:
-    start = time.perf_counter()
-    for _ in range(steps):
-        next(side)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start

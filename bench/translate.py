@@ -1,14 +1,13 @@
 """How much faster a folder is translated than by the usual script: `python -m bench translate [--count 64]`.
 
 Both take the same JPEG files through the paper's U-Net: the usual script one after the other, with PIL, in float32; i2i
-as `i2i translate` does. They take turns in one process, so that a machine whose speed drifts is fair to both, and each
-pair of turns gives one ratio. Then reading, the network and writing are timed alone, for comparison with the whole.
+as `i2i translate` does, in turns. Then reading, the network and writing are timed alone, for comparison with the whole.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
@@ -18,8 +17,10 @@ import torch
 from PIL import Image
 
 from bench import usual
+from bench.sides import Side, compared, turns
 from i2i.checkpoint import save_model
 from i2i.contracts import ImageSpec
+from i2i.engine import keep_freed_memory
 from i2i.folder import Item, Job, Pace, plan, translate_folder
 from i2i.generators.unet import UNet
 from i2i.sources.scenes import Scenes
@@ -55,31 +56,37 @@ def pictures(folder: Path, count: int, size: int, data: Path | None) -> Path:
     return folder
 
 
-def main(
-    work: Path, data: Path | None, count: int, size: int, turns: int, device: torch.device
-) -> list[dict[str, float]]:
-    """Print and return one row: both speeds in images/s, the ratio of paired turns, and i2i's stages alone."""
-    inputs = pictures(work / "in", count, size, data)
-    items = plan(inputs, work / "out")
-    translator, g = load(model(work / "model"), str(device), "auto"), usual.unet().to(device).eval()
-    (work / "usual").mkdir()
-
-    def usually() -> None:
-        for _ in usual.translate(g, [item.source for item in items], work / "usual", device, size):
-            pass
-
-    def ours() -> None:
+def ours(work: Path, device: torch.device) -> Iterator[None]:
+    """Translate the folder as `i2i translate` does, all of it at each `next`."""
+    translator, items = load(work / "model", str(device), "auto"), plan(work / "in", work / "i2i")
+    while True:
         for _, error in translate_folder(translator, items):
             assert error is None, error
+        yield
 
-    sides = {"usual": usually, "i2i": ours}
-    for _ in usual.translate(g, [items[0].source] * 2, work / "usual", device, size):
-        pass  # libraries choose their ways at first
-    ours()
-    taken = [{name: _seconds(side) for name, side in sides.items()} for _ in range(turns)]
-    ratios = [turn["usual"] / turn["i2i"] for turn in taken]
+
+def usually(work: Path, device: torch.device, size: int) -> Iterator[None]:
+    """Translate the folder as the usual script does, all of it at each `next`."""
+    g, files, out = usual.unet().to(device).eval(), sorted((work / "in").iterdir()), work / "usual"
+    out.mkdir()
+    while True:
+        for _ in usual.translate(g, files, out, device, size):
+            pass
+        yield
+
+
+def main(
+    work: Path, data: Path | None, count: int, size: int, repeats: int, device: torch.device
+) -> list[dict[str, float]]:
+    """Print and return one row: both speeds in images/s, the ratio of paired turns, and i2i's stages alone."""
+    pictures(work / "in", count, size, data)
+    model(work / "model")
+    sides: dict[str, Side] = {"usual": (usually, (work, device, size)), "i2i": (ours, (work, device))}
+    taken = turns(sides, 1, repeats)
     row = {"size": size, **{name: count / median(turn[name] for turn in taken) for name in sides}}
-    row |= {"ratio": median(ratios), "least": min(ratios), "most": max(ratios)}
+    row |= compared(taken, "usual", "i2i")
+    translator, items = load(work / "model", str(device), "auto"), plan(work / "in", work / "alone")
+    stages(translator, items)
     row |= {name: count / seconds for name, seconds in stages(translator, items).items()}
     print("  ".join(f"{key} {value:.3g}" for key, value in row.items()), flush=True)
     return [row]
@@ -87,8 +94,10 @@ def main(
 
 def stages(translator: Translator, items: Sequence[Item]) -> dict[str, float]:
     """Return how many seconds each stage takes for the items when the others do nothing."""
-    pace, job = Pace.of(translator.device), Job(translator, None, None, 0)
-    with ThreadPoolExecutor(pace.threads) as pool:
+    keep_freed_memory()
+    pace, job = Pace.of(translator.device, len(items)), Job(translator, None, None, 0)
+    job.pace, job.alone = pace, False
+    with ThreadPoolExecutor(pace.workers) as pool:
         start = time.perf_counter()
         read = list(pool.map(job.read, items))
         seconds = {"read": time.perf_counter() - start}
@@ -96,7 +105,7 @@ def stages(translator: Translator, items: Sequence[Item]) -> dict[str, float]:
         together = pace.together(read[0].picture.pixels.shape[:2])
         groups = [read[place : place + together] for place in range(0, len(read), together)]
         start = time.perf_counter()
-        done = [work for group in groups for work in job.translate(group)]
+        done = [work for group in pool.map(job.translate, groups) for work in group]
         if translator.device.type == "cuda":
             torch.cuda.synchronize(translator.device)
         seconds["network"] = time.perf_counter() - start
@@ -105,9 +114,3 @@ def stages(translator: Translator, items: Sequence[Item]) -> dict[str, float]:
             pass
         seconds["write"] = time.perf_counter() - start
     return seconds
-
-
-def _seconds(side: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    side()
-    return time.perf_counter() - start

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,27 +83,39 @@ def finder(input_dir: Path, other: Path, what: str) -> Find:
     return find
 
 
+Sides = tuple[int, int] | None
+
+
 @dataclass(frozen=True)
 class Pace:
     """How a folder's pictures go through a device.
 
-    batch: pictures at most that are translated at once. pixels: those that a batch may have when it is padded; a larger
-    picture is translated alone. ahead: batches that are read, and as many that are written, beside the one that is
-    translated. threads: that read, and as many that write.
+    workers: threads of which each reads, translates and writes a batch, so that one translates while another reads.
+    threads: processors that each of them multiplies with. cores: those that one has for a picture that goes alone.
+    batch: pictures at most in a batch. pixels: those that it may have when padded; a larger picture goes alone.
+    in_turn: whether only one worker translates at a time.
     """
 
+    workers: int
+    threads: int
+    cores: int
     batch: int
     pixels: int
-    ahead: int
-    threads: int
+    in_turn: bool
 
     @classmethod
-    def of(cls, device: torch.device, batch: int | None = None) -> Pace:
-        """Return that of a device; batch: in place of its own."""
-        own = cls(4, 8 * 256**2, 1, 1) if device.type == "cpu" else cls(32, 64 * 256**2, 2, 8)
-        return own if batch is None else cls(batch, own.pixels, own.ahead, own.threads)
+    def of(cls, device: torch.device, count: int, *, batch: int | None = None, in_turn: bool = False) -> Pace:
+        """Return that of a device for so many pictures; batch: in place of its own."""
+        cores = torch.get_num_threads()
+        if device.type != "cpu":
+            workers = min(16, os.cpu_count() or 1, count)
+            return cls(workers, 1, cores, batch or 16, 64 * 256**2, True)
+        # Two networks on one core each are a third quicker than one on two: nobody waits for the other's share.
+        workers = min(2 if in_turn else 8, cores, count)
+        together = min(batch or 8, -(-count // workers))
+        return cls(workers, cores // workers, cores, together, 32 * 256**2 // workers, in_turn)
 
-    def together(self, sides: tuple[int, int] | None) -> int:
+    def together(self, sides: Sides) -> int:
         """Return how many pictures of this size, padded, are translated at once."""
         return 1 if sides is None else max(1, min(self.batch, self.pixels // (sides[0] * sides[1])))
 
@@ -117,51 +131,34 @@ def translate_folder(
 ) -> Generator[Result, None, None]:
     """Translate items; yield each once with None, or with the reason why it failed. A failed item writes nothing.
 
-    Threads read and write while others are translated; items of equal padded size go through the model together, at
-    most `batch` (by default what suits the device), so results come in another order than the items. However many
-    items there are, at most 1 + 2 · `Pace.ahead` batches of pictures are held. A disk that is full is raised.
+    Workers translate while others read and write; items of equal padded size go through the model together, at most
+    `batch` (by default what suits the device), so results come in another order than the items. However many items
+    there are, at most `Pace.workers` batches of pictures are held. A disk that is full is raised.
 
     What a stochastic model draws for an item follows from seed and the name of the item's output, not from its
     neighbours in the folder: such a model is given its pictures one by one.
     """
-    pace, job = Pace.of(translator.device, batch), Job(translator, masks, guides, seed)
+    job = Job(translator, masks, guides, seed)
     if translator.device.type == "cpu":
         keep_freed_memory()
-    with _threads("read", pace.threads) as readers, _threads("write", pace.threads) as writers:
-        sized = _ahead(lambda item: [readers.submit(job.size, item)], items, WINDOW // 4)
-        batches = _grouped(((item, side) for item, (side,) in zip(items, sized, strict=True)), pace)
-        read = _ahead(lambda group: [readers.submit(job.read, item) for item in group], batches, pace.ahead)
-        done = (job.translate(pictures) for pictures in read)
-        for results in _ahead(lambda group: [writers.submit(job.write, one) for one in group], done, pace.ahead):
-            yield from results
-
-
-@contextlib.contextmanager
-def _threads(name: str, count: int) -> Iterator[ThreadPoolExecutor]:
-    """Give so many threads; what they have begun is finished at the end, and what they have not is dropped."""
-    pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+    rest = iter(items)
+    while job.alone is None and (first := next(rest, None)):
+        yield from job.done([first])
+    left = list(rest)
+    if not left:
+        return
+    job.pace = pace = Pace.of(translator.device, len(left), batch=batch, in_turn=job.alone is not False)
+    pool, begun = ThreadPoolExecutor(pace.workers, thread_name_prefix="translate"), deque[Future[list[Result]]]()
     try:
-        yield pool
+        for group in _grouped(((item, job.size(item)) for item in left), pace):
+            begun.append(pool.submit(job.done, group))
+            if len(begun) > 4 * pace.workers:  # of which nothing but the names is kept before their turn
+                yield from begun.popleft().result()
+        while begun:
+            yield from begun.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-Thing = TypeVar("Thing")
-Made = TypeVar("Made")
-
-
-def _ahead(begin: Callable[[Thing], list[Future[Made]]], things: Iterable[Thing], count: int) -> Iterator[list[Made]]:
-    """Yield what was begun for each thing, in order, when `count` further things have been begun."""
-    begun: deque[list[Future[Made]]] = deque()
-    for thing in things:
-        begun.append(begin(thing))
-        if len(begun) > count:
-            yield [future.result() for future in begun.popleft()]
-    while begun:
-        yield [future.result() for future in begun.popleft()]
-
-
-Sides = tuple[int, int] | None
+        torch.set_num_threads(pace.cores)  # which a thread's own number has changed for threads to come
 
 
 def _grouped(sized: Iterable[tuple[Item, Sides]], pace: Pace) -> Iterator[list[Item]]:
@@ -196,13 +193,19 @@ class Work:
 
 
 class Job:
-    """What is done with an item: `size` and `read` in one thread, `translate` in the caller's, `write` in another."""
+    """What is done with items: `read`, `translate` and `write`, each of them in several threads at once."""
 
     def __init__(self, translator: Translator, masks: Find | None, guides: Find | None, seed: int) -> None:
         self.translator, self.masks, self.guides, self.seed = translator, masks, guides, seed
         self.multiple = multiple_of(translator.method)
+        self.pace = Pace.of(translator.device, 1)
+        self.turn = threading.Lock()
         # Not known before one picture has gone through, unless its pictures feel each other's presence.
         self.alone: bool | None = True if _mixes(translator.method) else None
+
+    def done(self, group: list[Item]) -> list[Result]:
+        """Read, translate and write a batch."""
+        return [self.write(work) for work in self.translate([self.read(item) for item in group])]
 
     def size(self, item: Item) -> Sides:
         """Return the padded size of a picture, from its header; None where that cannot be read."""
@@ -242,14 +245,25 @@ class Job:
     def translate(self, group: list[Work]) -> list[Work]:
         """Translate what was read, all at once if that may be, else one by one."""
         good = [work for work in group if not work.error]
-        if self.alone is None and good:
-            self._alone(good.pop(0))
-        if self.alone is not False or len(good) < 2 or not self._together(good):
-            for work in good:
-                self._alone(work)
+        with self._processors(good):
+            if self.alone is not False or len(good) < 2 or not self._together(good):
+                for work in good:
+                    self._alone(work)
         for work in group:
             work.inputs = None
         return group
+
+    @contextlib.contextmanager
+    def _processors(self, group: list[Work]) -> Iterator[None]:
+        """Give the calling thread its share of the processors, or all of them in turn for a large picture."""
+        pixels = sum(x.shape[2] * x.shape[3] for work in group for x in list((work.inputs or {}).values())[:1])
+        if self.pace.in_turn or pixels > self.pace.pixels:
+            with self.turn:
+                torch.set_num_threads(self.pace.cores)
+                yield
+        else:
+            torch.set_num_threads(self.pace.threads)
+            yield
 
     def _together(self, group: list[Work]) -> bool:
         """Translate at once; False where something is wrong with one of them, or memory runs out."""

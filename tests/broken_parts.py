@@ -103,6 +103,16 @@ class OverTheBatch(Net):
         return F.batch_norm(self.conv(x), None, None, training=True)
 
 
+class KeepsItsInput(Net):
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels)
+        self.scores = nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.x = x
+        return self.conv(x) + self.scores(self.x)
+
+
 class AlwaysDropping(Net):
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout(self.conv(x))
@@ -424,6 +434,13 @@ class ByAnother(Tiny):
         return self.task.activate(self.d(self.g(x)))
 
 
+class KeepsItsBatch(Tiny):
+    def translate(self, x: Tensor) -> Tensor:
+        self.x = x
+        y = super().translate(x)
+        return y if self.x is x else -y
+
+
 class Unbounded(Tiny):
     def translate(self, x: Tensor) -> Tensor:
         return self.g(x) * 100
@@ -517,6 +534,7 @@ BROKEN: list[tuple[str, Any, str, str]] = [
     ("generators", Unused, "generator_is_trainable", "no gradient reaches forgotten.weight, forgotten.bias"),
     ("generators", OverTheBatch, "generator_is_steady", "depends on the other pictures of the batch"),
     ("generators", AlwaysDropping, "generator_is_steady", "another output the second time"),
+    ("generators", KeepsItsInput, "generator_is_steady", "mixes up what goes through it in two threads"),
     ("generators", Counting, "generator_is_steady", "in eval mode a call changes calls"),
     ("generators", Unsaved, "generator_survives_saving", "something that it depends on is not in the state dict"),
     ("generators", FromNumpy, "generator_follows_the_seed", "with torch's same seed conv.bias starts otherwise"),
@@ -573,6 +591,7 @@ BROKEN: list[tuple[str, Any, str, str]] = [
     ("methods", Remembering, "method_resumes_exactly", "the step after a resume gives another g/l1"),
     ("methods", Chancy, "method_resumes_exactly", "draws from Python's or numpy's global random generator"),
     ("methods", ByAnother, "method_translates", "it depends on what the child 'g' does not hold"),
+    ("methods", KeepsItsBatch, "method_translates", "translate mixes up what goes through it in two threads"),
     ("methods", Unbounded, "method_translates", r"translate leaves \[-1, 1\]: task.activate bounds"),
     ("methods", BackInPlace, "method_translates_back", "back makes"),
     ("methods", RGBOnly, "method_fits_other_channels", "expected input"),

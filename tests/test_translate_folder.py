@@ -1,5 +1,6 @@
-"""A folder goes through the model in batches while threads read and write: nothing else may change by it."""
+"""A folder goes through the model in batches, several at a time: nothing else may change by it."""
 
+import contextlib
 import errno
 import gc
 import threading
@@ -53,6 +54,16 @@ def drawn(path: Path, height: int, width: int) -> np.ndarray:
     return pixels
 
 
+@pytest.fixture(autouse=True)
+def two_cores() -> Iterator[None]:
+    """Two workers, however many processors there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+
+
 def outcome(work: Iterator[tuple[Item, I2IError | None]]) -> dict[str, str]:
     """Return what became of each item by its name, each of which comes once."""
     results = list(work)
@@ -70,7 +81,7 @@ def test_mixed_sizes_are_batched_by_their_padded_size_and_come_out_as_one_by_one
         given, ""
     )
     # The first goes alone, to find out whether the model draws at random.
-    assert sorted(method.batches) == [(1, 16, 16), (1, 24, 40), (1, 64, 64), (2, 8, 8), (2, 24, 40), (2, 24, 40)]
+    assert sorted(method.batches) == [(1, 16, 16), (1, 24, 40), (1, 24, 40), (1, 64, 64), (2, 8, 8), (3, 24, 40)]
     for name, pixels in given.items():
         written = images.read(tmp_path / "out" / name).pixels
         assert np.abs(written.astype(int) - model(pixels)).max() <= 1
@@ -137,7 +148,7 @@ def test_pictures_that_would_feel_each_other_go_one_by_one(tmp_path: Path) -> No
 
 
 def test_no_more_pictures_are_held_than_is_said(tmp_path: Path) -> None:
-    """However many there are: 3 batches, one that is read, one that is translated, one that is written."""
+    """However many there are: a batch for each of two workers."""
     for i in range(40):
         drawn(tmp_path / "in" / f"{i}.png", 8, 8 + 8 * (i % 3))
     held = []
@@ -151,30 +162,69 @@ def test_no_more_pictures_are_held_than_is_said(tmp_path: Path) -> None:
     gc.collect()  # what other tests left
     outcome(translate_folder(Translator(Paired(), method, CPU), plan(tmp_path / "in", tmp_path / "out"), batch=2))
     assert len(method.batches) > 15
-    assert max(held) <= 3 * 2 + 2  # and what each of the two threads is about to let go
-    assert max(held[5:]) > 2  # what is read ahead is
+    assert max(held) <= 2 * 2 + 2  # and what each is about to let go
+
+
+def test_two_are_translated_at_a_time_unless_they_are_large(tmp_path: Path) -> None:
+    class Meets(Told):
+        """Of which a batch waits until there is another, or not for long."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.met, self.together, self.peak, self.lock = threading.Barrier(2), 0, 0, threading.Lock()
+            self.cores: set[tuple[int, int]] = set()
+
+        def translate(self, x: Tensor) -> Tensor:
+            with self.lock:
+                self.together += 1
+                self.peak = max(self.peak, self.together)
+                self.cores.add((x.shape[2], torch.get_num_threads()))
+            if len(self.batches):
+                with contextlib.suppress(threading.BrokenBarrierError):
+                    self.met.wait(0.5)
+            with self.lock:
+                self.together -= 1
+            return super().translate(x)
+
+    for side, most in ((16, 2), (1048, 1)):
+        for i in range(3):
+            drawn(tmp_path / f"{side}" / f"{i}.png", side, side)
+        method = Meets()
+        outcome(translate_folder(Translator(Paired(), method, CPU), plan(tmp_path / f"{side}", tmp_path / f"to{side}")))
+        assert method.peak == most
+        # The first goes by itself, and the large ones: with all processors.
+        assert method.cores == ({(16, 2), (16, 1)} if most == 2 else {(1048, 2)})
 
 
 def test_large_pictures_go_alone() -> None:
-    pace = Pace.of(CPU)
-    assert pace.together((256, 256)) > 1
+    pace = Pace.of(CPU, 100)
+    assert pace.together((256, 256)) == pace.batch == 8
     assert pace.together((2048, 2048)) == 1
-    assert Pace.of(CPU, 1000).together((1024, 1024)) == 1
-    assert Pace.of(CPU, 2).together((64, 64)) == 2
+    assert Pace.of(CPU, 100, batch=1000).together((1024, 1024)) == 1
+    assert Pace.of(CPU, 100, batch=2).together((64, 64)) == 2
+
+
+def test_few_pictures_are_shared_among_the_workers() -> None:
+    assert [Pace.of(CPU, count).batch for count in (1, 2, 3, 9, 16, 17)] == [1, 1, 2, 5, 8, 8]
+    assert [(Pace.of(CPU, count).workers, Pace.of(CPU, count).threads) for count in (1, 2, 3)] == [
+        (1, 2),
+        (2, 1),
+        (2, 1),
+    ]
 
 
 def test_a_batch_does_not_wait_for_the_end_of_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder, "WINDOW", 4)
     item = Item(Path("a"), Path("b"))
     sized = [(item, (8, 8)), *[(item, (8, 8 * i)) for i in range(2, 9)]]
-    assert [len(group) for group in folder._grouped(iter(sized), Pace(3, 1 << 20, 1, 1))] == [1] * 8
-    taken = folder._grouped(((item, (8, 8 + 8 * (i % 2))) for i in range(100)), Pace(2, 1 << 20, 1, 1))
+    assert [len(group) for group in folder._grouped(iter(sized), Pace.of(CPU, 100, batch=3))] == [1] * 8
+    taken = folder._grouped(((item, (8, 8 + 8 * (i % 2))) for i in range(100)), Pace.of(CPU, 100, batch=2))
     assert [len(next(taken)) for _ in range(3)] == [2, 2, 2]
 
 
 def stopped() -> None:
     """Assert that nothing of a job goes on."""
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("read_", "write_"))]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("translate_")]
 
 
 def test_ctrl_c_leaves_whole_files_and_no_threads(run: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from i2i.errors import I2IError
 from i2i.plugins import random_states
 from i2i.products import lay_out, use_products
 from i2i.recipe import OptimizerSettings
-from i2i.testing.supply import Check, Toy, given, made_for, pictures
+from i2i.testing.supply import Check, Toy, at_once, given, made_for, pictures
 
 LEAST = 128
 """Pixels of a training picture's shorter side, at least: a discriminator of three scales needs them."""
@@ -256,6 +256,8 @@ def _translates(part: Part, way: str) -> None:
             f"it depends on what the child {GENERATOR!r} does not hold"
         )
         assert torch.allclose(y[:1], ours(x[:1]), atol=1e-4), f"{way} depends on the other pictures of the batch"
+    for one, other_one in zip(y, at_once(method, ours, x), strict=True):
+        assert torch.allclose(one, other_one[0], atol=1e-4), f"{way} mixes up what goes through it in two threads"
 
 
 def method_fits_other_channels(part: Part) -> None:

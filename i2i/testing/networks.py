@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from i2i.build import Part, name_of
-from i2i.testing.supply import Check, given
+from i2i.testing.supply import Check, at_once, given
 
 LEAST = 24
 """Pixels of a generator's shorter side; a network pads, and needs a few to take them from."""
@@ -155,8 +155,11 @@ def _close(one: Tensor, two: Tensor) -> bool:
 
 
 def generator_is_steady(part: Part) -> None:
-    """In eval mode the same input gives the same output, whatever else is in the batch, and nothing is changed."""
-    _is_steady(*_generator(part))
+    """In eval mode the same input gives the same output, whatever else goes through it, and nothing is changed."""
+    network, x = _generator(part)
+    _is_steady(network, x)
+    for one, other in zip(torch.split(x, 1), at_once(network, network, x), strict=True):
+        assert _close(_answer(network, one)[0], other), "it mixes up what goes through it in two threads"
 
 
 def generator_survives_saving(part: Part) -> None:
