@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import memory, start, train, translate
+from bench import audit, memory, start, train, translate
 from bench.pictures import side_by_side
 from i2i.engine import pick_device
 
-ALL = ("train", "translate", "start", "memory")
+ALL = ("train", "translate", "start", "memory", "audit")
 
 
 def main() -> None:
@@ -51,6 +51,7 @@ def _way(name: str, chosen: argparse.Namespace, made: Path) -> Callable[[], list
         "translate": lambda: translate.main(made, chosen.data, chosen.count, chosen.size, chosen.turns, device),
         "start": lambda: start.main(made, chosen.turns),
         "memory": lambda: memory.main(device),
+        "audit": audit.main,
     }[name]  # type: ignore[return-value]
 
 

@@ -79,10 +79,10 @@ def measure(what: str, row: tuple[str, int, int, str, bool], device: torch.devic
         kind = torch.cuda.max_memory_allocated if what == "allocated" else torch.cuda.max_memory_reserved
         return kind(device) - before
     if what == "resident":
-        before = _status("VmRSS")
+        before = status("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         train(pipeline_of(*row), device)
-        return _status("VmHWM") - before
+        return status("VmHWM") - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
         train(pipeline_of(*row), device, 2)
     with tempfile.TemporaryDirectory() as folder:
@@ -91,7 +91,8 @@ def measure(what: str, row: tuple[str, int, int, str, bool], device: torch.devic
     return max(int(e["args"]["Total Allocated"]) for e in events if e.get("name") == "[memory]")
 
 
-def _status(field: str) -> int:
+def status(field: str) -> int:
+    """Return a size in bytes that the kernel knows of this process."""
     found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found
     return int(found[1]) * 1024

@@ -17,8 +17,9 @@ from bench import usual
 from bench.sides import Side, compared, turns
 from i2i import recipe
 from i2i.compose import compose
-from i2i.engine import Averages, fit
+from i2i.engine import fit
 from i2i.train import batches, training_of
+from i2i.watch import Averages
 
 RECIPE = """
 task = "paired"

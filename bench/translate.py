@@ -95,7 +95,7 @@ def main(
 def stages(translator: Translator, items: Sequence[Item]) -> dict[str, float]:
     """Return how many seconds each stage takes for the items when the others do nothing."""
     keep_freed_memory()
-    pace, job = Pace.of(translator.device, len(items)), Job(translator, None, None, 0)
+    pace, job = Pace.of(translator.device, len(items)), Job(translator, None, None, 0, None, print)
     job.pace, job.alone = pace, False
     with ThreadPoolExecutor(pace.workers) as pool:
         start = time.perf_counter()

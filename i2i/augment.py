@@ -131,9 +131,34 @@ def _device_step(index: int, step: Step, images: Mapping[str, ImageSpec]) -> _De
     moves = not isinstance(module, IntensityAugmentationBase2D)
     names = _names(place, step, images, moves)
     voids = {name: _void(images[name]) for name in names if images[name].classes is not None}
+    if not moves:
+        _check_colours(place, module, {name: images[name].channels for name in names})
     if "antialias" in module.flags and "antialias" not in step.chosen:
         module.flags["antialias"] = True
     return _DeviceStep(place, module, names, moves, voids, _cuts(module), _fixed(module))
+
+
+@torch.no_grad()
+def _check_colours(place: str, module: Any, channels: Mapping[str, int]) -> None:
+    """Raise UsageError for what acts on RGB alone and is given another picture: by chance no rehearsal may meet it."""
+
+    def fails(count: int) -> bool:
+        picture = torch.full((1, count, 64, 64), 0.5)
+        with torch.random.fork_rng(devices=[]):
+            params = module.forward_parameters(picture.shape)
+            params["batch_prob"] = torch.ones_like(params["batch_prob"])
+            try:
+                module(picture, params=params)
+            except (ValueError, TypeError, RuntimeError):
+                return True
+        return False
+
+    for name, count in channels.items():
+        if count != 3 and fails(count) and not fails(3):
+            raise UsageError(
+                f"{place}: acts on RGB alone, and {name!r} has {count} channel{'s' * (count > 1)}. Leave it out, or "
+                "take one for any channels, such as RandomBrightness, RandomContrast or RandomGaussianNoise."
+            )
 
 
 def _fixed(module: Any) -> bool:

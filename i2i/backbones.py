@@ -69,7 +69,7 @@ class Undrawn(TorchFunctionMode):
 def body(owner: str, name: str, weights: Weights) -> nn.Module:
     """Make a timm model without its classifier; the errors name the part `owner`.
 
-    Its weights come from the Hugging Face hub, from a file (safetensors, or a state dictionary of tensors alone), or
+    Its weights come from the Hugging Face hub, from a safetensors file, or
     are drawn from torch's global generator. UsageError for an unknown name, DataError for a file that does not fit.
     """
     timm = library(owner, "timm")
@@ -207,9 +207,19 @@ def _from_hub(owner: str, name: str) -> Path:
 
 
 def _load(network: nn.Module, name: str, path: Path) -> None:
-    """Load a file into a timm model; DataError unless it holds every weight."""
+    """Load a safetensors file into a timm model; UnsafeFileError for another, DataError where weights are missing."""
     from timm.models import load_checkpoint
 
+    try:
+        if path.suffix != ".safetensors":  # which timm goes by
+            raise SafetensorError("it is not called .safetensors")
+        with safe_open(path, "pt"):
+            pass
+    except SafetensorError as error:
+        raise UnsafeFileError(
+            f"{path}: is no safetensors file ({error}), and others may run code when they are read. If you trust it: "
+            f"safetensors.torch.save_file(torch.load({str(path)!r}, weights_only=True), 'weights.safetensors')."
+        ) from error
     try:
         with no_code_in_weights():
             missing = load_checkpoint(network, str(path), strict=False).missing_keys
@@ -287,15 +297,14 @@ def existing(path: Path) -> Path:
 @contextlib.contextmanager
 def no_code_in_weights() -> Iterator[None]:
     """Let torch read tensors alone from the files of weights: the libraries ask for pickles, which may run code."""
-    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
+    name, opposite = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+    before = {key: os.environ.pop(key) for key in (name, opposite) if key in os.environ}
+    os.environ[name] = "1"  # torch refuses to read at all where both are set
     try:
         yield
     finally:
         os.environ.pop(name)
-        if before is not None:
-            os.environ[name] = before
+        os.environ.update(before)
 
 
 @contextlib.contextmanager

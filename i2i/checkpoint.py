@@ -1,7 +1,8 @@
 """A run's directory and a model's folder: what stands in them, and how it is written so that nothing is ever lost.
 
 safetensors and JSON only; no pickle is read or written. A file appears under its name only when it is whole (temporary
-name, fsync, rename), the state's checksum is kept beside it, and the last two states are kept.
+name, fsync, rename). A state's name is its step and its checksum, so that one rename makes it, and no other file need
+agree with it; the last two are kept.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import contextlib
 import errno
 import hashlib
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from i2i.errors import DataError, ResourceError, UnsafeFileError, UsageError, nearest
-from i2i.files import read_json, write_json, writing
+from i2i.files import commit, disk_errors, lock, make_folder, read_json, write_json, writing
 from i2i.recipe import Recipe, parse
 
 MODEL_FORMAT = 1
@@ -39,22 +41,22 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
     """Write tensors as safetensors; return the sha256 of the file."""
     # A tensor may be a view or share its memory (tied weights), which the format refuses: each gets its own copy.
     whole = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-    with writing(path) as temporary:
-        temporary.touch()
-        mode = temporary.stat().st_mode
-        try:
-            save_file(whole, temporary)
-        except SafetensorError as error:  # its way to tell of a full disk
-            number = re.search(r"os error (\d+)", str(error))
-            raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
-        temporary.chmod(mode)  # as of any new file; safetensors lets its owner alone read it
-        return _digest(temporary)
+    path.touch()
+    mode = path.stat().st_mode
+    try:
+        save_file(whole, path)
+    except SafetensorError as error:  # its way to tell of a full disk
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
+    path.chmod(mode)  # as of any new file; safetensors lets its owner alone read it
+    return _digest(path)
 
 
-def _read_tensors(path: Path, digest: str | None) -> dict[str, Tensor]:
+def _read_tensors(path: Path, *digests: str) -> dict[str, Tensor]:
+    """Read tensors; UnsafeFileError where the sha256 is none of those given (none given: it is not asked for)."""
     try:
         # A flipped bit loads in silence: only the checksum finds it.
-        if digest is not None and _digest(path) != digest:
+        if digests and _digest(path) not in digests:
             raise UnsafeFileError(f"{path}: is damaged: its sha256 is not the one recorded when it was written.")
         return load_file(path)
     except FileNotFoundError as error:
@@ -82,7 +84,7 @@ class Run:
         for suffix in ("", *(f"-{i}" for i in range(2, 1000))):
             path = root / f"{name}-{stamp}{suffix}"
             try:
-                path.mkdir(parents=True)
+                make_folder(path, exist_ok=False)
                 return cls(path)
             except FileExistsError:
                 if not root.is_dir():
@@ -97,14 +99,16 @@ class Run:
         if (path / "recipe.toml").exists():
             raise UsageError(f"{path}: holds a run already. Go on with it (i2i train --resume), or remove it.")
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path)
         except OSError as error:
             raise ResourceError(f"{path}: cannot be made: {error.strerror}. Choose another with --runs.") from error
         return cls(path)
 
     @classmethod
     def open(cls, path: Path) -> Run:
-        """Open a run's directory; UsageError when it is none."""
+        """Open a run's directory; UsageError when it is none, UnsafeFileError when it is a file."""
+        if path.is_file():
+            raise _no_folder(path)
         if not (path / "recipe.toml").is_file():
             there = [p.name for p in path.parent.glob("*") if p.is_dir()] if path.parent.is_dir() else []
             raise UsageError(f"{path}: is not a run (no recipe.toml in it).{nearest(path.name, there)}")
@@ -135,6 +139,20 @@ class Run:
         """Whether the run has come to its end."""
         return (self.path / "result.json").is_file()
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep a second process from the run; ResourceError when another one is at work on it."""
+        with disk_errors(self.path):
+            file = (self.path / ".lock").open("ab")
+        with file:
+            # Of this process alone: workers live on for seconds after a kill, and the run goes on at once.
+            lock(file, self.path, alone=True)
+            yield
+
+    def worked_on(self) -> float:
+        """Return when its log was written last, in seconds since 1970, or when it began."""
+        return (self.log if self.log.exists() else self.recipe).stat().st_mtime
+
     def result(self) -> dict[str, Any]:
         """Return what a finished run wrote: its measures, its length, its time."""
         return dict(read_json(self.path / "result.json"))
@@ -156,20 +174,27 @@ class Run:
         return parse(self.recipe, self.recipe.read_bytes(), overrides, name=resolved.get("name"))
 
     def save_state(self, step: int, tensors: Mapping[str, Tensor]) -> None:
-        """Write the training state of a step; the two last are kept."""
-        name = f"{step:09d}.safetensors"
-        digest = _write_tensors(self.path / "state" / name, tensors)
-        others = [state for state in self._states() if state["file"] != name]
-        states = [*others[-(KEEP_STATES - 1) :], {"step": step, "file": name, "sha256": digest}]
-        write_json(self.path / "state" / "states.json", states)
-        keep = {state["file"] for state in states}
-        for file in (self.path / "state").glob("*.safetensors"):
-            if file.name not in keep:
-                file.unlink(missing_ok=True)
+        """Write the training state of a step, behind the log up to there; it and the one before it are kept."""
+        folder = self.path / "state"
+        hidden = folder / f".{step:09d}.{os.getpid()}.part"
+        try:
+            with disk_errors(folder):
+                make_folder(folder)
+                with self.log.open("ab") as log:
+                    os.fsync(log.fileno())
+                path = folder / f"{step:09d}-{_write_tensors(hidden, tensors)}.safetensors"
+                commit(hidden, path)
+        finally:
+            with contextlib.suppress(OSError):
+                hidden.unlink(missing_ok=True)
+        # One of a later step is what a resumed run could not read, or what it went back behind.
+        keep = [path, *[state for state in self._states() if _step_of(state) < step][1 - KEEP_STATES :]]
+        for state in {*self._states()} - {*keep}:
+            with contextlib.suppress(OSError):
+                state.unlink()
 
-    def _states(self) -> list[dict[str, Any]]:
-        path = self.path / "state" / "states.json"
-        return list(read_json(path)) if path.exists() else []
+    def _states(self) -> list[Path]:
+        return sorted((self.path / "state").glob("*.safetensors"))
 
     def has_state(self) -> bool:
         """Whether a state was ever saved whole; a run stopped before that begins anew."""
@@ -177,26 +202,32 @@ class Run:
 
     def last_saved(self) -> int:
         """Return the step of the newest state, 0 where there is none."""
-        return max((int(state["step"]) for state in self._states()), default=0)
+        return max(map(_step_of, self._states()), default=0)
 
     def load_state(self) -> tuple[int, dict[str, Tensor], list[str]]:
-        """Return (step, tensors, warnings) of the newest state that is whole; DataError when there is none."""
+        """Return (step, tensors, warnings) of the newest state that is whole.
+
+        DataError when there is none, UnsafeFileError when all are damaged.
+        """
         warnings: list[str] = []
         for state in reversed(self._states()):
             try:
-                tensors = _read_tensors(self.path / "state" / state["file"], state["sha256"])
-                return int(state["step"]), tensors, warnings
+                return _step_of(state), _read_tensors(state, state.stem.partition("-")[2]), warnings
             except (UnsafeFileError, DataError) as error:
                 warnings.append(f"{error} Falling back to the state before it.")
-        raise DataError(" ".join([*warnings, f"{self.path}: has no whole training state to go on from."]))
+        problem = " ".join([*warnings, f"{self.path}: has no whole training state to go on from: train anew."])
+        raise (UnsafeFileError if warnings else DataError)(problem)
+
+    def sweep(self) -> None:
+        """Remove the halves of files that a killed process has left."""
+        for part in self.path.rglob(".*.part"):
+            with contextlib.suppress(OSError):
+                part.unlink()
 
     def append_log(self, entry: Mapping[str, Any]) -> None:
         """Add one line to the log."""
-        try:
-            with self.log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
-        except OSError as error:
-            raise ResourceError(f"{self.log}: cannot be written: {error.strerror}.") from error
+        with disk_errors(self.log), self.log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
 
     def read_log(self, until: int | None = None) -> list[dict[str, Any]]:
         """Return the log's entries, up to a step; a line cut off by a crash is left out."""
@@ -216,9 +247,15 @@ class Run:
 
 
 def save_model(folder: Path, description: Mapping[str, Any], generator: Mapping[str, Tensor]) -> None:
-    """Write model.safetensors, then model.json with its checksum."""
-    digest = _write_tensors(folder / "model.safetensors", generator)
-    write_json(folder / "model.json", {"format": MODEL_FORMAT, **description, "sha256": digest})
+    """Write model.safetensors, and model.json with its checksum.
+
+    Killed between the two, the folder holds the old weights and the new description: it knows the checksum of both.
+    """
+    path = folder / "model.safetensors"
+    with writing(path) as temporary:
+        digest = _write_tensors(temporary, generator)
+        before = {"sha256_before": _digest(path)} if path.exists() else {}
+        write_json(folder / "model.json", {"format": MODEL_FORMAT, **description, "sha256": digest, **before})
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -232,7 +269,12 @@ def read_description(folder: Path) -> dict[str, Any]:
 def load_model(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return (description, the generator's weights) of a model folder, the checksum verified."""
     description = read_description(folder)
-    return description, _read_tensors(folder / "model.safetensors", description["sha256"])
+    digests = [description["sha256"], description.get("sha256_before")]
+    return description, _read_tensors(folder / "model.safetensors", *filter(None, digests))
+
+
+def _step_of(state: Path) -> int:
+    return int(state.stem.partition("-")[0]) if state.stem[:9].isdecimal() else 0
 
 
 def newest_run(root: Path) -> Run:
@@ -245,15 +287,35 @@ def newest_run(root: Path) -> Run:
     return max(runs, key=lambda run: ((run.path / "result.json").stat().st_mtime, run.path.name))
 
 
+def unfinished_run(root: Path) -> Run:
+    """Return the run below `root` that was worked on last of those that have not finished; UsageError for none."""
+    runs = [Run(path.parent) for path in root.glob("*/recipe.toml")]
+    begun = [run for run in runs if not run.finished]
+    if not begun:
+        hint = "all have finished" if runs else "there is none"
+        raise UsageError(f"{root}: no run in it to go on with: {hint}. Train one (i2i train RECIPE) or name another.")
+    return max(begun, key=lambda run: (run.worked_on(), run.path.name))
+
+
 def find_model(path: Path) -> Path:
-    """Return the model folder that a path means: a model folder itself, or a run; UsageError when it is neither."""
+    """Return the model folder that a path means: a model folder itself, or a run; UsageError when it is neither.
+
+    UnsafeFileError for a file, whatever it holds.
+    """
     for folder in (path, path / "model"):
         if (folder / "model.json").is_file():
             return folder
     if path.is_file():
-        raise UsageError(f"{path}: is a file; --model takes a run or a model folder (with model.json in it).")
+        raise _no_folder(path)
     there = [p.name for p in path.parent.glob("*") if p.is_dir()] if path.parent.is_dir() else []
     raise UsageError(f"{path}: is neither a run nor a model folder.{nearest(path.name, there)}")
+
+
+def _no_folder(path: Path) -> UnsafeFileError:
+    return UnsafeFileError(
+        f"{path}: is a file, and a file of weights may run code when it is read: give its folder, with "
+        "model.json in it, or a run. i2i import makes one of a generator that torch.save wrote."
+    )
 
 
 def versions() -> dict[str, str]:

@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
 
 from annotated_types import Ge, Gt, Interval
 
@@ -34,19 +34,45 @@ Natural = Annotated[int, Ge(0)]
 Weight = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Probability = Annotated[float, Interval(ge=0, le=1)]
+Bits = Literal[8, 16, 32]  # of a stored sample; 32 is float
 
 
 @dataclass(frozen=True)
 class ImageSpec:
     """What a task expects of one of the pictures that a source gives it.
 
-    channels: 1 grey, 3 RGB. classes: when set, the picture is a map of class indices 0 ... classes-1 (channels is 1),
-    resampled by nearest and never blended. void: the index that counts for nothing, if there is one.
+    channels: 1 grey, 3 RGB, 4 with alpha, or any number. classes: when set, the picture is a map of class indices 0 ...
+    classes-1 (channels is 1), resampled by nearest and never blended. void: the index that counts for nothing, if there
+    is one. bits: of a stored sample, 8, 16, or 32 for float; None for any. range: the stored values that picture space
+    has as 0 and 1; None for all that the integers have, and for float as it is. ValueError for an empty range.
     """
 
     channels: int = 3
     classes: int | None = None
     void: int | None = None
+    bits: int | None = None
+    range: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.range is None:
+            return
+        low, high = self.range
+        if not -1e30 < low < high < 1e30:
+            raise ValueError(f"range = [{low:g}, {high:g}]: give two numbers, the lower one first")
+        if self.bits in (8, 16):
+            least = -(2 ** (self.bits - 1)) if low < 0 else 0
+            if not least <= low < high <= least + 2**self.bits - 1:
+                raise ValueError(f"range = [{low:g}, {high:g}]: {self.bits} bits do not hold it; change one of the two")
+
+    @property
+    def deep(self) -> bool:
+        """Whether it is said to have more than 8 bits a sample, all of which bfloat16 would not keep."""
+        return self.bits in (16, 32) or (self.range is not None and self.bits != 8)
+
+
+def deep(images: Mapping[str, ImageSpec]) -> bool:
+    """Whether any picture of a task is said to have more than 8 bits a sample."""
+    return any(spec.deep for spec in images.values())
 
 
 @dataclass(frozen=True)
@@ -162,7 +188,9 @@ class Method(Protocol):
     pool of pictures, a count) it keeps in buffers, and a resumed run finds it there.
 
     `back(x)` (optional): as `translate`, from the target to the input, by a method that learns both ways. `stochastic`
-    (optional, False): the user sets it for translations that draw from torch's global generator.
+    (optional, False): the user sets it for translations that draw from torch's global generator. `terms` (optional): by
+    term, or `player/term`, what its curve looks like when all is well, for the report. A discriminator's terms that
+    begin with "adversarial" are watched: near 0 it has won.
     """
 
     def step(self, batch: Batch, /) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -179,9 +207,12 @@ class Source(Protocol):
     """`Source(images, *, ...)`: samples by index; `images` is the task's mapping of names to ImageSpec.
 
     `source[i]` is the same for the same i, in every process. Optional: `describe(i)` names the files of a sample.
+    `files(i)`: the file of each picture, a mapping of names to paths, by which `i2i data check` names the unfit.
     `paired` (True where there is none): False when the pictures of a sample show different scenes; each is then
     prepared with a draw of its own, and there is no truth to measure by. `draw(i, seed)` is asked in the place of
     `source[i]` where chance has a part in a sample, such as its mate: the same for the same i and seed.
+
+    A constructor that finds some of its files unfit raises one FaultyFiles that names them and holds the source itself.
     """
 
     def __len__(self) -> int: ...

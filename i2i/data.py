@@ -90,7 +90,7 @@ class Samples(Dataset[Any]):
             sample = self.settled(index, seed)
             if self._finish:
                 sample = self._finish(sample, seed)
-            self._check(sample, index)
+            self.check(sample, index)
             return {name: np.ascontiguousarray(sample[name]) for name in self.images}
         except I2IError as error:
             named = self.describe(index) in str(error) or not hasattr(self.source, "describe")
@@ -124,7 +124,8 @@ class Samples(Dataset[Any]):
         except Exception:  # often the very fault that is to be told
             return f"sample {index}"
 
-    def _check(self, sample: Sample, index: int) -> None:
+    def check(self, sample: Sample, index: int) -> None:
+        """Raise PluginError or DataError for a sample that is not as the task says."""
         for name, spec in self.images.items():
             array = sample.get(name)
             if array is None or array.ndim != 3 or array.shape[0] != spec.channels:
@@ -135,8 +136,25 @@ class Samples(Dataset[Any]):
                 )
             if spec.classes is not None:
                 self._check_classes(array, spec, name, index)
-            elif array.dtype not in (np.uint8, np.uint16):
+                continue
+            self._check_depth(array, spec, name, index)
+            if array.dtype not in (np.uint8, np.uint16):
                 self._check_range(array, name, index)
+
+    def _check_depth(self, array: np.ndarray, spec: ImageSpec, name: str, index: int) -> None:
+        """Find a source that does not heed what the task says of bits and range."""
+        whole = array.dtype in (np.uint8, np.uint16)
+        full = (0, np.iinfo(array.dtype).max) if whole else None
+        unscaled = spec.range is not None and whole and spec.range != full
+        other = spec.range is None and spec.bits is not None and 8 * array.dtype.itemsize != spec.bits
+        if unscaled or other:
+            said = (
+                f"range = [{spec.range[0]:g}, {spec.range[1]:g}]" if unscaled and spec.range else f"bits = {spec.bits}"
+            )
+            raise PluginError(
+                f"{self.describe(index)}: the source gives {name!r} as {array.dtype}, and the task says {said}. "
+                "Use a source that heeds it (folder, pairs), or leave it out of the task."
+            )
 
     def _check_range(self, array: np.ndarray, name: str, index: int) -> None:
         lowest, highest = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
@@ -243,6 +261,23 @@ def read(
         if isinstance(item, I2IError):
             raise item
         yield item
+
+
+def in_order(dataset: Dataset[Any], keys: Sequence[Any], *, workers: int) -> Iterator[Any]:
+    """Yield what a data set gives for each key, in their order, read by worker processes."""
+    yield from DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=keys,
+        collate_fn=_as_it_is,
+        num_workers=workers,
+        worker_init_fn=_quiet_worker,
+        generator=torch.Generator(),
+    )
+
+
+def _as_it_is(item: Any) -> Any:
+    return item
 
 
 @dataclass(frozen=True)

@@ -548,7 +548,11 @@ def _unpacked(archive: Path, folder: Path, display: Display) -> Iterator[None]:
             with _writing(folder):
                 hidden.mkdir()
                 kind = _unzip if archive.suffix == ".zip" else _untar
-                kind(file, hidden, _Limits(archive), display)
+                limits = _Limits(archive)
+                try:
+                    kind(file, hidden, limits, display)
+                except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+                    raise limits.refuse("one of its members is both a file and a folder") from error
                 yield
                 os.replace(_root(hidden), folder)
         except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:

@@ -34,7 +34,7 @@ class TrainDisplay:
                 console=console,
             )
         self._task = self.bar.add_task("", total=None, text="") if self.bar else None
-        self._last, self._step = -1, 0
+        self._last, self._step, self._warning = -1, 0, ""
         self._begun: tuple[int, float] | None = None
 
     def __enter__(self) -> TrainDisplay:
@@ -54,14 +54,20 @@ class TrainDisplay:
         with contextlib.suppress(OSError, SystemExit):
             self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    def warn(self, text: str) -> None:
+        """Say what goes wrong; what stands before its first colon stays beside the bar."""
+        self._warning = f"  ! {text.partition(':')[0]}"
+        self.note(f"warning: {text}")
+
     def progress(self, step: int, steps: int, entry: Mapping[str, float]) -> None:
         """Show the position and the newest log entry."""
         terms = "  ".join(f"{key} {value:.3g}" for key, value in entry.items() if "/" in key)
         text = f"{entry['images_per_second']:.1f} images/s  {terms}"
         if step <= self._step:  # another run begins
-            self._last, self._begun = -1, None
+            self._last, self._begun, self._warning = -1, None, ""
             if self.bar and self._task is not None:
                 self.bar.reset(self._task)
+        text += self._warning
         self._step = step
         if self.bar and self._task is not None:
             with contextlib.suppress(OSError, SystemExit):

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import ctypes
-import math
+import itertools
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +19,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.profiler import record_function
 
 from i2i.contracts import Batch
 from i2i.data import mix
-from i2i.errors import DivergedError, PluginError, ResourceError, UsageError, nearest
+from i2i.errors import DivergedError, PluginError, ResourceError, StepTooLarge, UsageError, nearest, told
 from i2i.graph import Replayed, Work
 from i2i.recipe import OptimizerSettings, TrainSettings
 
@@ -35,40 +38,6 @@ class Report:
     step: int
     lr: float
     terms: Mapping[str, Tensor]
-
-
-class Averages:
-    """Means of the terms since the last reading, kept on the device and read in one transfer."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
-        self._first = self._last = 0
-
-    def add(self, report: Report) -> None:
-        """Take in one report; a term may be absent from some steps."""
-        if not self._sums:
-            self._first = report.step
-        self._last = report.step
-        for name, value in report.terms.items():
-            before = self._sums.get(name)
-            self._sums[name] = value.float() if before is None else before + value
-            self._counts[name] = self._counts.get(name, 0) + 1
-
-    def read(self) -> dict[str, float]:
-        """Return the means and start anew; DivergedError when one is not finite (it stays so in a sum)."""
-        if not self._sums:
-            return {}
-        sums = torch.stack(list(self._sums.values())).tolist()
-        means = {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
-        self._sums, self._counts = {}, {}
-        for name, value in means.items():
-            if not math.isfinite(value):
-                raise DivergedError(
-                    f"{name} became {value} between steps {self._first} and {self._last}. Try a lower learning rate "
-                    "(--set optimizer.lr=1e-4) or --set train.precision=float32."
-                )
-        return means
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -91,11 +60,14 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
-def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """Return the dtype of products: auto is bfloat16 where the device multiplies it in hardware, else float32."""
+def pick_precision(name: str, device: torch.device, *, deep: bool = False) -> torch.dtype:
+    """Return the dtype of products: auto is bfloat16 where the device multiplies it in hardware, else float32.
+
+    deep: pictures have more than 8 bits a sample, which are all that bfloat16 keeps: auto is then float32.
+    """
     if name != "auto":
         return torch.bfloat16 if name == "bf16" else torch.float32
-    return torch.bfloat16 if _has_bf16(device) else torch.float32
+    return torch.bfloat16 if _has_bf16(device) and not deep else torch.float32
 
 
 def _has_bf16(device: torch.device) -> bool:
@@ -106,10 +78,11 @@ def _has_bf16(device: torch.device) -> bool:
     return bool(device.type == "cpu" and amx and amx())
 
 
-def choices(settings: TrainSettings, device: torch.device) -> dict[str, str]:
+def choices(settings: TrainSettings, device: torch.device, *, deep: bool = False) -> dict[str, str]:
     """Return what the recipe's `auto` values come to on a device, and why, in words."""
     hardware = f"this {device.type} multiplies bfloat16 in hardware" if _has_bf16(device) else "no bfloat16 in hardware"
-    precision = str(pick_precision(settings.precision, device)).removeprefix("torch.")
+    hardware = "pictures of more than 8 bits a sample, which bfloat16 would not keep" if deep else hardware
+    precision = str(pick_precision(settings.precision, device, deep=deep)).removeprefix("torch.")
     compiled = "auto: a minute of compiling gains little over the layouts" if settings.compile == "auto" else "as said"
     graph = "auto: true captures a step" if settings.cuda_graph == "auto" else "as said"
     return {
@@ -157,10 +130,38 @@ def enough_memory(where: str, remedy: str) -> Iterator[None]:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that an allocation failed, on any device."""
-    signs = ("out of memory", "can't allocate memory", "not enough memory")
+    signs = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")  # the last: cuBLAS, cuDNN
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
     )
+
+
+@contextlib.contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """Have torch take kernels that give the same bits every time; UsageError where an operation has none."""
+    if not wanted:
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA's products are first made
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    try:
+        yield
+    except RuntimeError as error:
+        found = re.search(r"(\S+) does not have a deterministic implementation", str(error))
+        if not found:
+            raise
+        raise UsageError(
+            f"--deterministic: {found[1]} has no deterministic kernel on this device ({told(error)[-160:]}). Leave it "
+            "out, train with --device cpu, or choose a part that does without."
+        ) from error
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]
+        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
 
 
 def players(method: nn.Module) -> dict[str, list[nn.Parameter]]:
@@ -173,7 +174,8 @@ class Training:
     """All that a run changes: the method with its players, their optimizers, the moving average, the step.
 
     method: a Method, on the device. steps: the length of the run, on which the learning rate depends. layout: how the
-    batches lie in memory. graph: on CUDA, capture the step and replay it; say takes what there is to tell of that.
+    batches lie in memory. parts: how many each batch goes in, one after the other. graph: on CUDA, capture the step and
+    replay it; say takes what there is to tell of that.
     """
 
     def __init__(
@@ -187,11 +189,12 @@ class Training:
         seed: int = 0,
         precision: torch.dtype = torch.float32,
         layout: torch.memory_format = torch.contiguous_format,
+        parts: int = 1,
         graph: bool = False,
         say: Callable[[str], None] = print,
     ) -> None:
         self.method, self.steps, self.decay, self.seed = method, steps, decay, seed
-        self.precision, self.layout = precision, layout
+        self.precision, self.layout, self.parts = precision, layout, parts
         self.step = 0
         self.players = players(method)
         if GENERATOR not in self.players:
@@ -281,10 +284,19 @@ class Training:
         self.step = step
 
     def check_finite(self) -> None:
-        """Raise DivergedError when a weight is NaN or infinite."""
-        for name, parameter in self.method.named_parameters():
-            if not torch.isfinite(parameter.sum()):
-                raise DivergedError(f"weight {name} is not finite after step {self.step}. Try a lower learning rate.")
+        """Raise DivergedError when a weight, or what an optimizer remembers of one, is NaN or infinite.
+
+        A gradient of 1e25 leaves its weight a number, and an infinite moment, with which that never moves again.
+        """
+        names = {parameter: name for name, parameter in self.method.named_parameters()}
+        held = {f"weight {name}": parameter.detach() for parameter, name in names.items()}
+        for player, optimizer in self.optimizers.items():
+            for parameter, row in zip(self.players[player], self.rows[player], strict=True):
+                for slot, value in optimizer.state.get(row, {}).items():
+                    held[f"the optimizer's {slot} of weight {names[parameter]}"] = value
+        for name, value in held.items():
+            if not torch.isfinite(value.sum()):
+                raise DivergedError(f"{name} is not finite after step {self.step}. Try a lower learning rate.")
 
 
 def as_row(x: Tensor) -> Tensor:
@@ -331,7 +343,15 @@ def fit(training: Training, batches: Iterable[Batch]) -> Iterator[Report]:
         lr = training.set_pace()
         with record_function("data"):
             batch = next(iterator).map(lambda x: x.contiguous(memory_format=training.layout))
-        terms = training.work(batch)
+        too_large = ""
+        try:
+            terms = training.work(batch)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            too_large = str(error).partition("\n")[0] or "no more"
+        if too_large:  # raised here, where nothing holds the frames with what has filled the memory
+            raise StepTooLarge(too_large)
         training.step += 1
         yield Report(training.step, lr, terms)
 
@@ -346,26 +366,76 @@ def _work(training: Training, batch: Batch) -> dict[str, Tensor]:
 def _turns(training: Training, batch: Batch) -> dict[str, Tensor]:
     """Run one `Method.step`: sum each turn's terms, backward into that player's weights alone, step its optimizer.
 
-    A term that comes in several turns of a player (a critic trained five times) is reported as its mean.
+    A batch in several parts goes through each turn part by part, before the player takes its one step: the gradients
+    add up to those of the whole batch, as every loss is a mean over its pictures. A term that comes in several turns of
+    a player (a critic trained five times) is reported as its mean.
     """
     terms: dict[str, list[Tensor]] = {}
-    taken = turns(training.method, training.players, batch)
+    pieces = [_Piece(training, *part) for part in parted(batch, training.parts)]
     while True:
-        with record_function("forward"), autocast(training.device, training.precision):
-            turn = next(taken, None)
-        if turn is None:
+        summed: dict[str, Tensor] = {}
+        taken = [piece.turn(summed) for piece in pieces]
+        if taken[0] is None:
             return {
                 name: values[0] if len(values) == 1 else torch.stack(values).mean() for name, values in terms.items()
             }
+        if len(set(taken)) > 1:
+            raise PluginError(
+                f"method {type(training.method).__name__} takes other turns for other pictures, so that its batches "
+                "cannot go in parts: choose a smaller batch."
+            )
+        with record_function(f"{taken[0]}: optimizer"):
+            training.move(taken[0])
+        for name, loss in summed.items():
+            terms.setdefault(f"{taken[0]}/{name}", []).append(loss)
+
+
+def parted(batch: Batch, parts: int) -> Iterator[tuple[Batch, float]]:
+    """Yield a batch's parts of nearly equal size, each with its share of the pictures."""
+    count = len(batch.a)
+    ends = [round(count * i / parts) for i in range(parts + 1)]
+    for start, end in itertools.pairwise(ends):
+        part = batch if parts == 1 else batch.map(lambda x, start=start, end=end: x[start:end])  # type: ignore[misc]
+        yield part, (end - start) / count
+
+
+class _Piece:
+    """A part of a batch on its way through a `Method.step`.
+
+    What a method's buffers hold of its steps (whole numbers count them) and of its weights (spectral normalisation's
+    vectors) does not depend on pictures: each piece sees it as if it were the batch.
+    """
+
+    def __init__(self, training: Training, batch: Batch, share: float) -> None:
+        self.training, self.share = training, share
+        self.turns = turns(training.method, training.players, batch)
+        self.counters = [
+            buffer
+            for module in (training.method.modules() if training.parts > 1 else ())
+            for buffer in module.buffers(recurse=False)
+            if isinstance(module, _SpectralNorm) or (not buffer.ndim and not buffer.is_floating_point())
+        ]
+        self.counts = [counter.clone() for counter in self.counters]
+
+    def turn(self, summed: dict[str, Tensor]) -> str | None:
+        """Go forward and backward through the next turn; return its player. summed: gains the terms, by their share."""
+        training = self.training
+        for counter, count in zip(self.counters, self.counts, strict=True):
+            counter.copy_(count)
+        with record_function("forward"), autocast(training.device, training.precision):
+            turn = next(self.turns, None)
+        self.counts = [counter.clone() for counter in self.counters]
+        if turn is None:
+            return None
         player, losses = turn
         with record_function(f"{player}: backward"):
             total = torch.stack([loss.float() for loss in losses.values()]).sum()
             # `inputs` keeps gradients out of the other players: a fifth of the step's time, and nothing to toggle.
-            torch.autograd.backward(total, inputs=training.players[player])
-        with record_function(f"{player}: optimizer"):
-            training.move(player)
+            torch.autograd.backward(total if self.share == 1 else self.share * total, inputs=training.players[player])
         for name, loss in losses.items():
-            terms.setdefault(f"{player}/{name}", []).append(loss.detach())
+            value = loss.detach() if self.share == 1 else self.share * loss.detach()
+            summed[name] = summed[name] + value if name in summed else value
+        return player
 
 
 def turns(method: nn.Module, known: Mapping[str, object], batch: Batch) -> Iterator[tuple[str, Mapping[str, Tensor]]]:

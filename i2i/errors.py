@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 
 class I2IError(Exception):
@@ -30,6 +31,18 @@ class DataError(I2IError):
     exit_code = 3
 
 
+class FaultyFiles(DataError):
+    """Some files of a source are unfit.
+
+    rest: the source itself, of which single samples may raise a DataError when their turn comes. left_out: (file, what
+    is wrong) of the files that are none of its samples, such as those without a mate.
+    """
+
+    def __init__(self, message: str, rest: Any, left_out: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.rest, self.left_out = rest, left_out
+
+
 class PluginError(I2IError):
     """A part is unknown, broken, or breaks its contract (exit code 4)."""
 
@@ -52,6 +65,10 @@ class ResourceError(I2IError):
     """Memory or disk space has run out, or a place cannot be written (exit code 7)."""
 
     exit_code = 7
+
+
+class StepTooLarge(ResourceError):
+    """Memory has run out in a step of the training (exit code 7, where no smaller part of a batch is left to try)."""
 
 
 class Interrupted(I2IError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -16,7 +16,7 @@ from i2i import build, images
 from i2i.build import Part
 from i2i.checkpoint import Run, load_model
 from i2i.compose import blamed, check_pairs, forward, make, make_samples, rebuild, shown, with_mask
-from i2i.contracts import Batch, Images, ImageSpec, Metric, Sample, Task
+from i2i.contracts import Batch, Images, ImageSpec, Metric, Sample, Task, deep
 from i2i.data import Samples, fixed, mix, together
 from i2i.engine import pick_device, pick_precision
 from i2i.errors import I2IError, UsageError
@@ -46,7 +46,8 @@ class HeldOut:
         where = pick_device(device)
         task, method = rebuild(*load_model(run.model))
         samples = make_samples(plan.validation, task)
-        return cls(task, method.to(where), samples, where, pick_precision(plan.train.precision, where))
+        precision = pick_precision(plan.train.precision, where, deep=deep(task.images))
+        return cls(task, method.to(where), samples, where, precision)
 
     @property
     def titles(self) -> tuple[str, str, str]:
@@ -219,11 +220,23 @@ def evaluate_run(
     return values_of(measured(held_out, metrics))
 
 
+def parts_shown(specs: Mapping[str, ImageSpec]) -> str:
+    """Return words for what `in_colour` shows of pictures that are neither grey nor RGB; "" where there are none."""
+    names: dict[int, list[str]] = {}
+    for name, spec in specs.items():
+        if spec.channels not in (1, 3):
+            names.setdefault(spec.channels, []).append(name)
+    return "; ".join(
+        f"{' and '.join(those)}: channel{'s 1 to 3' if count > 3 else ' 1'} of {count}"
+        for count, those in names.items()
+    )
+
+
 def in_colour(picture: torch.Tensor, palette: list[tuple[int, int, int]] | None) -> np.ndarray:
-    """Return a picture or class map C × H × W as H × W × 3, uint8."""
+    """Return a picture or class map C × H × W as H × W × 3, uint8: of many channels the first three, of two one."""
     if picture.is_floating_point():
-        pixels = images.to_pixels(picture)
-        return pixels if pixels.shape[2] == 3 else np.repeat(pixels[:, :, :1], 3, axis=2)
+        pixels = images.to_pixels(picture[: 3 if len(picture) >= 3 else 1])
+        return pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2)
     table = np.zeros((256, 3), dtype=np.uint8)
     if palette:
         table[: len(palette)] = palette

@@ -19,12 +19,9 @@ def writing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            sync_folder(path.parent)
+            commit(temporary, path)
     finally:
         with contextlib.suppress(OSError):  # where the parent is a file, which the error in flight tells
             temporary.unlink(missing_ok=True)
@@ -41,6 +38,24 @@ def disk_errors(path: Path, remedy: str = "choose another folder") -> Iterator[N
         raise ResourceError(f"{path}: cannot be written: {error.strerror or error}. {remedy}") from error
 
 
+def commit(temporary: Path, path: Path) -> None:
+    """Give a file its name in the same folder, once what is in it, and then that name, survives a loss of power."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
+def make_folder(folder: Path, *, exist_ok: bool = True) -> None:
+    """Make a folder, and those above it, whose names survive a loss of power."""
+    if folder.is_dir() and exist_ok:
+        return
+    if not folder.parent.is_dir():
+        make_folder(folder.parent)
+    folder.mkdir(exist_ok=exist_ok)
+    sync_folder(folder.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """See to it that a file's new name in a folder survives a loss of power."""
     if os.name == "posix":
@@ -51,18 +66,19 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def lock(file: IO[bytes], path: Path) -> None:
+def lock(file: IO[bytes], path: Path, *, alone: bool = False) -> None:
     """Keep a second process from an open file until it is closed; where the system has no such lock, there is none.
 
-    path: the name to tell. Raises ResourceError when another one has the file.
+    path: the name to tell. alone: the lock is of this process, not of those it forks, which may outlive it; the file is
+    open for writing, and nowhere else in the process. Raises ResourceError when another one has the file.
     """
     try:
         import fcntl
     except ImportError:
         return
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+        (fcntl.lockf if alone else fcntl.flock)(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
         raise ResourceError(f"{path}: another process is at work on it. Wait for it to end, or end it.") from error
     except OSError:
         return

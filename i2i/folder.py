@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import warnings
 import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -21,11 +22,12 @@ from i2i import images
 from i2i.compose import multiple_of
 from i2i.contracts import Images
 from i2i.data import mix
-from i2i.engine import enough_memory, keep_freed_memory
-from i2i.errors import DataError, I2IError, UsageError
+from i2i.engine import enough_memory, keep_freed_memory, pick_device, pick_precision
+from i2i.errors import DataError, I2IError, ResourceError, UsageError
+from i2i.tiles import fits
 from i2i.translate import Translator, scarce
 
-FORMATS = ("png", "jpg", "webp", "tif")
+FORMATS = ("png", "jpg", "webp", "tif", "npy")
 WINDOW = 256
 """Pictures whose batch is not full yet; of these only the names are kept."""
 
@@ -42,16 +44,25 @@ Result = tuple[Item, I2IError | None]
 Find = Callable[[Path], Path]
 
 
-def plan(input_dir: Path, output_dir: Path, *, extension: str = "png", overwrite: bool = False) -> list[Item]:
-    """Return what a translation of a folder will read and write; every obstacle is found before the first picture."""
-    if extension not in FORMATS:
+def plan(
+    input_dir: Path, output_dir: Path, *, extension: str | Callable[[Path], str] = "png", overwrite: bool = False
+) -> list[Item]:
+    """Return what a translation of a folder will read and write; every obstacle is found before the first picture.
+
+    extension: of every output, or what gives it for an input, such as `Translator.extension`.
+    """
+    if isinstance(extension, str) and extension not in FORMATS:
         raise UsageError(f"--format {extension}: not a format that is written. Known: {', '.join(FORMATS)}.")
     if output_dir.exists() and not output_dir.is_dir():
         raise UsageError(f"{output_dir}: is a file; the translations need a folder.")
     if output_dir.resolve() == input_dir.resolve():
         raise UsageError(f"{output_dir}: is the input folder; choose another, so that no original is overwritten.")
     sources = [path for path in images.list_images(input_dir) if output_dir.resolve() not in path.resolve().parents]
-    items = [Item(path, output_dir / path.relative_to(input_dir).with_suffix(f".{extension}")) for path in sources]
+    ends = [extension if isinstance(extension, str) else extension(path) for path in sources]
+    items = [
+        Item(path, output_dir / path.relative_to(input_dir).with_suffix(f".{end}"))
+        for path, end in zip(sources, ends, strict=True)
+    ]
     first: dict[Path, Path] = {}
     for item in items:
         if (other := first.setdefault(item.target, item.source)) != item.source:
@@ -59,10 +70,34 @@ def plan(input_dir: Path, output_dir: Path, *, extension: str = "png", overwrite
     existing = [item.target for item in items if item.target.exists()]
     if existing and not overwrite:
         raise UsageError(
-            f"{existing[0]} exists already ({len(existing)} such file(s)). Add --skip-existing to translate "
+            f"{existing[0]} exists already ({len(existing)} such file(s)). Add --resume to translate "
             "the others, or --overwrite to replace them."
         )
     return items
+
+
+def whole(item: Item) -> bool:
+    """Whether an item's output is there, can be read to its end, and is no older than the item."""
+    try:
+        images.read(item.target)
+        return item.target.stat().st_mtime >= item.source.stat().st_mtime
+    except (I2IError, OSError):
+        return False
+
+
+def any_deep(input_dir: Path, device: str) -> bool:
+    """Whether a picture of a folder has more than 8 bits a sample, where the device is one that may not keep them."""
+    paths, where = images.list_images(input_dir), pick_device(device)
+    if where.type != "cuda" and pick_precision("auto", where) == torch.float32:
+        return False
+
+    def is_deep(path: Path) -> bool:
+        try:
+            return images.head(path).bits > 8
+        except DataError:  # which is told when its turn comes
+            return False
+
+    return any(map(is_deep, paths))
 
 
 def finder(input_dir: Path, other: Path, what: str) -> Find:
@@ -128,6 +163,8 @@ def translate_folder(
     guides: Find | None = None,
     seed: int = 0,
     batch: int | None = None,
+    cut: tuple[int, int] | None = None,
+    say: Callable[[str], object] = warnings.warn,
 ) -> Generator[Result, None, None]:
     """Translate items; yield each once with None, or with the reason why it failed. A failed item writes nothing.
 
@@ -137,8 +174,11 @@ def translate_folder(
 
     What a stochastic model draws for an item follows from seed and the name of the item's output, not from its
     neighbours in the folder: such a model is given its pictures one by one.
+
+    cut: the side of tiles and their overlap; pictures that are larger go one at a time, tile by tile. say is told of
+    those that went so because memory did not hold them at once.
     """
-    job = Job(translator, masks, guides, seed)
+    job = Job(translator, masks, guides, seed, cut, say)
     if translator.device.type == "cpu":
         keep_freed_memory()
     rest = iter(items)
@@ -181,9 +221,13 @@ class Work:
     item: Item
     error: I2IError | None = None
     picture: images.Picture | None = None
+    mask: np.ndarray | None = None
+    guide: images.Picture | None = None
     inputs: Images | None = None
+    """What the network is given; None where it goes by tiles."""
     guided: Path | None = None
     output: Tensor | None = None
+    pixels: np.ndarray | None = None
     arrived: Any = None
     """The event after which `output` is on the host, where the device works by itself."""
 
@@ -195,8 +239,17 @@ class Work:
 class Job:
     """What is done with items: `read`, `translate` and `write`, each of them in several threads at once."""
 
-    def __init__(self, translator: Translator, masks: Find | None, guides: Find | None, seed: int) -> None:
+    def __init__(
+        self,
+        translator: Translator,
+        masks: Find | None,
+        guides: Find | None,
+        seed: int,
+        cut: tuple[int, int] | None,
+        say: Callable[[str], object],
+    ) -> None:
         self.translator, self.masks, self.guides, self.seed = translator, masks, guides, seed
+        self.cut, self.say = cut, say
         self.multiple = multiple_of(translator.method)
         self.pace = Pace.of(translator.device, 1)
         self.turn = threading.Lock()
@@ -222,16 +275,20 @@ class Job:
             with enough_memory(f"on reading {item.source}", "a smaller picture"):
                 work.picture = model.read(item.source)
                 work.guided = self.guides(item.source) if self.guides is not None else None
-                guide = model.read_guide(work.guided) if work.guided else None
-                mask = self._mask(item)
+                work.guide = model.read_guide(work.guided) if work.guided else None
+                work.mask = self._mask(item)
         except I2IError as error:
             work.error = error
             return work
         try:
+            if self.cut and not fits(model, work.picture, self.cut[0]):
+                return work
             with enough_memory(*scarce(work.picture)):
-                work.inputs = model.prepare(work.picture, mask, guide)
+                work.inputs = model.prepare(work.picture, work.mask, work.guide)
                 if model.device.type == "cuda":  # a copy from pinned memory is made while the device works
                     work.inputs = {name: x.pin_memory() for name, x in work.inputs.items()}
+        except ResourceError:  # a smaller part of it may fit
+            work.inputs = None
         except I2IError as error:
             work.error = work.told(error)
         return work
@@ -246,18 +303,20 @@ class Job:
         """Translate what was read, all at once if that may be, else one by one."""
         good = [work for work in group if not work.error]
         with self._processors(good):
-            if self.alone is not False or len(good) < 2 or not self._together(good):
-                for work in good:
-                    self._alone(work)
+            whole = [work for work in good if work.inputs is not None]
+            together = self.alone is False and len(whole) > 1 and self._together(whole)
+            for work in [work for work in good if not (together and work.inputs is not None)]:
+                self._alone(work)
         for work in group:
-            work.inputs = None
+            work.inputs = work.mask = work.guide = None
         return group
 
     @contextlib.contextmanager
     def _processors(self, group: list[Work]) -> Iterator[None]:
         """Give the calling thread its share of the processors, or all of them in turn for a large picture."""
         pixels = sum(x.shape[2] * x.shape[3] for work in group for x in list((work.inputs or {}).values())[:1])
-        if self.pace.in_turn or pixels > self.pace.pixels:
+        tiled = any(work.inputs is None for work in group)  # of which one at a time is held, for they are large
+        if self.pace.in_turn or tiled or pixels > self.pace.pixels:
             with self.turn:
                 torch.set_num_threads(self.pace.cores)
                 yield
@@ -276,30 +335,41 @@ class Job:
 
     def _alone(self, work: Work) -> None:
         """Translate one, with what it draws."""
-        assert work.picture is not None
-        assert work.inputs is not None
         device = self.translator.device
         torch.manual_seed(mix(self.seed, zlib.crc32(work.item.target.name.encode())))
         before = _generators(device) if self.alone is None else []
         try:
-            with enough_memory(*scarce(work.picture)):
-                _bring(work, *self.translator.run([work.inputs]))
+            self._whole_or_tiled(work)
         except I2IError as error:
             work.error = work.told(error)
         else:
             if self.alone is None:
                 self.alone = not all(map(torch.equal, before, _generators(device)))
 
+    def _whole_or_tiled(self, work: Work) -> None:
+        """Translate one at once where that is asked for and memory holds it, else by tiles."""
+        assert work.picture is not None
+        asked = work.picture, work.mask, work.guide
+        if work.inputs is None and self.cut and not fits(self.translator, work.picture, self.cut[0]):
+            work.pixels = self.translator.by_tiles(*asked, self.cut)
+            return
+        try:
+            with enough_memory(*scarce(work.picture)):
+                _bring(work, *self.translator.run([work.inputs or self.translator.prepare(*asked)]))
+                return
+        except ResourceError as error:
+            reason = str(error)  # of the error nothing else is kept: its frames hold what has filled the memory
+        work.inputs = None
+        work.pixels = self.translator.by_smaller_tiles(*asked, reason, self.say)
+
     def write(self, work: Work) -> Result:
         """Write an item's translation, when it is there."""
         if work.error is None:
             assert work.picture is not None
-            assert work.output is not None
             if work.arrived is not None:
                 work.arrived.synchronize()
             try:
-                with enough_memory(*scarce(work.picture)):
-                    pixels = self.translator.finish(work.output, work.picture)
+                pixels = self._finished(work, work.picture)
             except I2IError as error:
                 return work.item, work.told(error)
             try:
@@ -307,6 +377,13 @@ class Job:
             except UsageError as error:  # what this format cannot hold; on a full disk no further item would fit
                 return work.item, error
         return work.item, work.error
+
+    def _finished(self, work: Work, picture: images.Picture) -> np.ndarray:
+        if work.pixels is not None:
+            return work.pixels
+        assert work.output is not None
+        with enough_memory(*scarce(picture)):
+            return self.translator.finish(work.output, picture)
 
 
 def _bring(work: Work, output: Tensor) -> None:
@@ -321,13 +398,22 @@ def _bring(work: Work, output: Tensor) -> None:
 
 
 def _write(translator: Translator, item: Item, picture: images.Picture, pixels: np.ndarray) -> None:
-    if pixels.dtype == np.float32:  # which no format holds in colour: 16 bits are as many as a screen or a sensor has
-        pixels = np.rint(pixels * 65535).astype(np.uint16)
+    arrays = item.target.suffix in (".tif", ".npy")
+    if pixels.dtype == np.float32 and not arrays and translator.target_spec.range is None:
+        pixels = np.rint(pixels * 65535).astype(np.uint16)  # as was asked for: as many as a screen or a sensor has
     palette = getattr(translator.task, "palette", None)
     alpha = None if translator.wants_mask or palette else picture.alpha
-    if pixels.shape[2] == 4:
+    presented = hasattr(translator.task, "present")
+    if pixels.shape[2] == 4 and (presented or not arrays or images.head(item.source).fourth_is_alpha):
         pixels, alpha = pixels[:, :, :3], pixels[:, :, 3]
-    icc = picture.icc if pixels.shape[2] == picture.pixels.shape[2] and not palette else None
+    alpha = alpha if pixels.shape[2] in (1, 3) else None
+    if alpha is not None and alpha.dtype != pixels.dtype:
+        alpha = images.converted(alpha, pixels.dtype)
+    icc = (
+        picture.icc
+        if pixels.shape[2] == picture.pixels.shape[2] and not palette and item.target.suffix != ".npy"
+        else None
+    )
     images.write(item.target, pixels, alpha=alpha, icc=icc, palette=palette, overwrite=True)
 
 

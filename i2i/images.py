@@ -1,6 +1,7 @@
 """Image files to arrays and tensors and back: the one strict reader, the writer, padding and contact sheets.
 
-Pillow identifies a file from its header; OpenCV decodes PNG and whatever has more than 8 bits; Pillow decodes the rest.
+Pillow identifies a file from its header; OpenCV decodes PNG and whatever has more than 8 bits; Pillow decodes the rest,
+save what is no picture to either, which is `stored`'s.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -29,16 +30,30 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from i2i import stored
+from i2i.contracts import ImageSpec
 from i2i.errors import DataError, DivergedError, UsageError, nearest
 from i2i.files import disk_errors
+from i2i.stored import Head
+
+# What it says of a damaged file would go to the terminal, beside our sentence.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
     from torch import Tensor
 
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".npy"})
 MAX_PIXELS = 200_000_000
 """Larger pictures are refused from the header: 200 megapixels of 16-bit RGB take 1.2 GB."""
+
+PROBED = 64
+"""Pictures of a folder that are read whole before a training, to see whether their values lie in the range stated."""
+
+_TIFF = rb"II\*\0|MM\0\*|II\+\0|MM\0\+"
+_SAMPLES = {"1": (1, False), "L": (1, False), "I": (1, False), "I;16": (1, False), "I;16B": (1, False)}
+_SAMPLES |= {"LA": (2, True), "La": (2, True), "RGBA": (4, True), "RGBa": (4, True), "PA": (4, True)}
+"""Samples a pixel by Pillow's mode, and whether the last is alpha; 3 for any other."""
 
 # The allow-list, by the first bytes of the file. The classes are called instead of Image.open, whose bomb check is a
 # process-wide setting that warns from 89 megapixels on, and which hands the further pictures of a phone's JPEG to MPO.
@@ -47,7 +62,7 @@ _FORMATS: dict[bytes, type[ImageFile]] = {
     rb"\xff\xd8\xff": JpegImageFile,
     rb"RIFF....WEBP": WebPImageFile,
     rb"BM": BmpImageFile,
-    rb"II\*\0|MM\0\*|II\+\0|MM\0\+": TiffImageFile,
+    _TIFF: TiffImageFile,
 }
 _REPLACE = "Replace the file or remove it"
 _RESAVE = "Save it as 8- or 16-bit grey or RGB"
@@ -57,13 +72,15 @@ _RESAVE = "Save it as 8- or 16-bit grey or RGB"
 class Picture:
     """A decoded picture, upright.
 
-    pixels: H × W × C, C = 1 grey or 3 RGB, uint8, uint16, or float32 in [0, 1]. alpha: H × W of the same type, not
-    premultiplied. icc: the colour profile of `pixels`.
+    pixels: H × W × C, C = 1 grey, 3 RGB or any number; uint8, uint16, or float32 in [0, 1]. alpha: H × W, of the same
+    type as a rule, not premultiplied. icc: the colour profile of `pixels`. stored: the type of the samples in the
+    file, where `pixels` has another one.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None = None
     icc: bytes | None = None
+    stored: np.dtype[Any] | None = None
 
     @property
     def channels(self) -> int:
@@ -71,34 +88,102 @@ class Picture:
         return int(self.pixels.shape[2])
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the samples in the file."""
+        return self.pixels.dtype if self.stored is None else self.stored
+
+    @property
     def bits(self) -> int:
         """Bits a sample: 8, 16, or 32 for float."""
         return 8 * self.pixels.dtype.itemsize
 
     def to_channels(self, channels: int) -> Picture:
-        """Return the picture as grey (1: ITU-R BT.601 luma) or RGB (3).
+        """Return the picture as grey (1: ITU-R BT.601 luma) or RGB (3), or with its alpha as the last channel (2, 4).
 
         A profile describes grey or RGB, not both: where the channels change, 8-bit values are converted to sRGB and
         the profile goes. Deeper values are taken as sRGB, with a warning, as no library at hand converts them.
+        DataError for other channels than these.
         """
-        if channels not in (1, 3):
-            raise UsageError(f"channels: {channels} is neither 1 (grey) nor 3 (RGB).")
         if channels == self.channels:
             return self
+        if self.alpha is not None and channels in (2, 4):
+            colours = self.to_channels(channels - 1)
+            return replace(colours, pixels=np.dstack([colours.pixels, self.alpha]), alpha=None)
+        if channels not in (1, 3) or self.channels not in (1, 3):
+            alpha = " and alpha" if self.alpha is not None else ""
+            raise DataError(
+                f"has {self.channels} channel(s){alpha}, and {channels} are wanted. Set the task's channels, or "
+                "give other pictures."
+            )
         pixels = self.pixels if self.icc is None else _to_srgb(self.pixels, self.icc)
         if pixels.shape[2] != channels:
             pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB if channels == 3 else cv2.COLOR_RGB2GRAY)
         return replace(self, pixels=pixels.reshape(*pixels.shape[:2], channels), icc=None)
 
 
-def read(path: Path | str, *, channels: int | None = None) -> Picture:
+def read(path: Path | str, *, channels: int | None = None, spec: ImageSpec | None = None) -> Picture:
     """Read a picture strictly: one that is truncated, damaged or not understood is a DataError.
 
-    channels: 1 for luma, 3 for RGB, None as the file is. EXIF orientation is applied, 16 bits stay 16, palettes and
-    CMYK become RGB, 1-bit becomes 0 or 255. In a PNG no damage goes unseen; the other formats hold no checksum, so
-    there a flipped bit inside the pixels does.
+    channels: 1 for luma, 3 for RGB, None as the file is. spec: what a task says of the picture; channels, bits and
+    range are then checked, and stored values come as picture space has them: float32 in [0, 1] where there is a range.
+    EXIF orientation is applied, 16 bits stay 16, palettes and CMYK become RGB, 1-bit becomes 0 or 255. In a PNG no
+    damage goes unseen; the other formats hold no checksum, so there a flipped bit inside the pixels does. `.npy` holds
+    H × W or H × W × C.
     """
-    with _reading(path), _identified(path) as (file, image):
+    channels = spec.channels if spec else channels
+    with _reading(path):
+        with _regular(path) as (file, start):
+            raw = _read_beyond(file, start, channels)
+        picture = _read_plain(path) if raw is None else raw
+        if spec and (problem := stored.misfit(_head_of(picture), spec)):
+            raise DataError(f"{problem}.")
+        given = picture.dtype
+        picture = picture if channels is None else picture.to_channels(channels)
+        pixels = stored.scale(picture.pixels, given, spec)
+        return picture if pixels is picture.pixels else replace(picture, pixels=pixels, stored=given)
+
+
+def _head_of(picture: Picture) -> Head:
+    height, width = picture.pixels.shape[:2]
+    alpha = picture.alpha is not None
+    return Head(height, width, picture.channels + alpha, alpha, picture.dtype)
+
+
+def _read_beyond(file: BinaryIO, start: bytes, channels: int | None) -> Picture | None:
+    """Read a picture with `stored` if it is one of those that only it reads."""
+    found = _beyond(file, start, channels)
+    if found is None:
+        return None
+    head, tags = found
+    stored.check_size(head, MAX_PIXELS)
+    if tags is None:
+        pixels, alpha, orientation, icc = stored.read_npy(file), None, 1, None
+    else:
+        pixels, alpha = stored.read_tiff(file, head, tags)
+        orientation = stored.exif_orientation(tags)
+        icc = tags.get(34675) if head.samples - head.alpha in (1, 3) else None
+    given = pixels.dtype
+    if given not in (np.uint8, np.uint16, np.float32):  # which OpenCV does not convert from colour to grey
+        pixels = pixels.astype(np.float32)
+    alpha = None if alpha is None else _contiguous(alpha, orientation)
+    return Picture(_contiguous(pixels, orientation), alpha, icc, given)
+
+
+def _beyond(file: BinaryIO, start: bytes, channels: int | None) -> tuple[Head, ImageFileDirectory_v2 | None] | None:
+    """Return what the header says of a file that only `stored` reads, None for any other."""
+    if start.startswith(stored.NPY):
+        return stored.head_npy(file), None
+    if re.match(_TIFF, start, re.DOTALL):
+        head, tags = stored.head_tiff(file)
+        ours = stored.beyond(head, tags, channels)
+        stored.check_compression(tags, ours=ours)
+        return (head, tags) if ours else None
+    return None
+
+
+def _read_plain(path: Path | str) -> Picture:
+    """Read a picture of 8 or 16 bits, or grey float, that Pillow or OpenCV reads."""
+    with _identified(path) as (file, image):
         orientation = _orientation(file, image)
         height_width = _size(image, orientation)
         if isinstance(image, PngImageFile):
@@ -112,8 +197,7 @@ def read(path: Path | str, *, channels: int | None = None) -> Picture:
         if pixels.shape[:2] != height_width:
             raise DataError(f"has other pixels than its header says. {_REPLACE}.")
         icc = None if image.mode == "CMYK" else image.info.get("icc_profile") or None
-        picture = Picture(pixels, None if alpha is None else _contiguous(alpha, orientation), icc)
-        return picture if channels is None else picture.to_channels(channels)
+        return Picture(pixels, None if alpha is None else _contiguous(alpha, orientation), icc)
 
 
 def read_index(path: Path | str) -> np.ndarray:
@@ -138,44 +222,82 @@ def read_index(path: Path | str) -> np.ndarray:
         return index.astype(np.uint16 if index.dtype.itemsize == 2 else np.uint8)
 
 
+def head(path: Path | str) -> Head:
+    """Return what a picture's header says of it, about 0.1 ms."""
+    with _reading(path):
+        with _regular(path) as (file, start):
+            found = _beyond(file, start, 4)
+            if found is not None:
+                own, tags = found
+                stored.check_size(own, MAX_PIXELS)
+                turned = tags is not None and stored.exif_orientation(tags) >= 5
+                return replace(own, height=own.width, width=own.height) if turned else own
+        with _identified(path) as (file, image):
+            height, width = _size(image, _orientation(file, image))
+            if isinstance(image, TiffImageFile):
+                return replace(stored.head_tiff(file)[0], height=height, width=width)
+            file.seek(0)
+            dtype = stored.png_dtype(file.read(26)) if isinstance(image, PngImageFile) else np.dtype(np.uint8)
+            samples, alpha = _SAMPLES.get(image.mode, (3, False))
+            if not alpha and "transparency" in image.info:
+                samples, alpha = samples + 1, True
+            return Head(height, width, samples, alpha, dtype)
+
+
 def size(path: Path | str) -> tuple[int, int]:
     """Return (H, W) of the upright picture from the header alone, about 0.1 ms."""
-    with _reading(path), _identified(path) as (file, image):
-        return _size(image, _orientation(file, image))
+    found = head(path)
+    return found.height, found.width
 
 
-def sizes(paths: Iterable[Path]) -> tuple[dict[Path, tuple[int, int]], list[str]]:
+def sizes(paths: Iterable[Path], spec: ImageSpec | None = None) -> tuple[dict[Path, tuple[int, int]], list[str]]:
     """Return (H, W) of every picture whose header can be read, and a line for each other one (10, then a count).
 
+    spec: what a task says of them; a header that says otherwise (channels, bits) gives a line as well. Where the task
+    states a range, or the first picture holds no plain integers, PROBED of them, evenly spread, are read whole.
     Eight threads, which hide the latency of network disks; 10,000 local files take 1 to 3 s.
     """
 
-    def attempt(path: Path) -> tuple[int, int] | str:
+    def attempt(path: Path) -> Head | str:
         try:
-            return size(path)
+            found = head(path)
         except DataError as error:
             return str(error)
+        problem = stored.misfit(found, spec) if spec else ""
+        return f"{path}: {problem}." if problem else found
+
+    def whole(path: Path) -> str:
+        try:
+            read(path, spec=spec)
+        except DataError as error:
+            return str(error)
+        return ""
 
     paths = list(paths)
     with ThreadPoolExecutor(8) as pool:
         results = list(zip(paths, pool.map(attempt, paths), strict=True))
-    lines = [result for _, result in results if isinstance(result, str)]
+        lines = [result for _, result in results if isinstance(result, str)]
+        good = [(path, result) for path, result in results if not isinstance(result, str)]
+        if spec and not lines and good and spec.classes is None and (spec.range or good[0][1].bits > 16):
+            chosen = dict.fromkeys(good[i * (len(good) - 1) // max(1, PROBED - 1)][0] for i in range(PROBED))
+            lines = [line for line in pool.map(whole, chosen) if line]
     if len(lines) > 10:
         lines[10:] = [f"... and {len(lines) - 10} more pictures that cannot be read."]
-    return {path: result for path, result in results if not isinstance(result, str)}, lines
+    return {path: (result.height, result.width) for path, result in good}, lines
 
 
 def list_images(root: Path | str) -> list[Path]:
     """Return the image files below a folder, numbers in names by value (2 before 10), the same on every machine.
 
-    Links are followed. Hidden files and folders, other extensions and whatever is not a regular file are passed over.
+    Links are followed. Hidden files and folders and other extensions are passed over. What bears such a name and is no
+    regular file (a pipe, a device, a link to nowhere) is among them: reading it says so.
     """
     root = Path(root)
     if not root.exists():
         raise DataError(f"{root}: there is no such folder.{_sibling(root)} Give a folder of pictures.")
     if not root.is_dir():
         raise DataError(f"{root}: is a file, not a folder. Give the folder that holds it: {root.parent}.")
-    found = [path for path in _walk(root) if path.suffix.lower() in EXTENSIONS and path.is_file()]
+    found = [path for path in _walk(root) if path.suffix.lower() in EXTENSIONS and not path.is_dir()]
     if not found:
         raise DataError(
             f"{root}: holds no pictures, also in its sub-folders. "
@@ -200,8 +322,9 @@ def write(
 ) -> None:
     """Write a picture in the format of its extension, whole or not at all; the folder is made if need be.
 
-    pixels: H × W, or H × W × C with C = 1 or 3; uint8, uint16 (PNG, TIFF) or grey float32 (TIFF). alpha: H × W of the
-    same type (not JPEG, BMP). palette: K × 3 uint8, the colours of `pixels` as indices (PNG). JPEG and WebP are written
+    pixels: H × W, or H × W × C with C = 1 or 3, or any number (TIFF, .npy); uint8, uint16 (PNG, TIFF, .npy), int8,
+    int16 or float32 (TIFF, .npy). alpha: H × W of the same type (not JPEG, BMP); the last channel of a .npy. palette:
+    K × 3 uint8, the colours of `pixels` as indices (PNG). JPEG and WebP are written
     at quality 95. What the format cannot hold and a file that exists are UsageErrors, a full disk or a place that
     cannot be written a ResourceError.
     """
@@ -231,6 +354,23 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(x)[None]
 
 
+def converted(alpha: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """Bring alpha, or whatever has all values that its type has (float: [0, 1]), to another type."""
+    unit = alpha if alpha.dtype.kind == "f" else alpha / np.iinfo(alpha.dtype).max
+    return stored.unscale(unit, dtype, None)
+
+
+def to_samples(tensor: Tensor, spec: ImageSpec, given: np.dtype[Any]) -> np.ndarray:
+    """Bring a picture in [0, 1], as `to_pixels` takes it, to what is written of it, H × W × C.
+
+    Depth and range are as the spec says, or else those of the input, whose samples were `given`.
+    """
+    dtype = stored.depth(spec, given)
+    if spec.range is None and dtype.kind != "i":
+        return to_pixels(tensor, bits=8 * dtype.itemsize)
+    return stored.unscale(to_pixels(tensor, bits=32), dtype, spec.range)
+
+
 def to_pixels(tensor: Tensor, *, bits: int = 8) -> np.ndarray:
     """Bring C × H × W or 1 × C × H × W in [0, 1] to H × W × C, rounded and clamped; bits: 8, 16, or 32 for float32."""
     import torch
@@ -243,7 +383,7 @@ def to_pixels(tensor: Tensor, *, bits: int = 8) -> np.ndarray:
     if bits < 32:
         picture *= 2**bits - 1
         picture = np.rint(picture, out=picture).astype(f"uint{bits}")
-    if len(picture) == 1 or not picture.flags.c_contiguous:
+    if len(picture) == 1 or len(picture) > 4 or not picture.flags.c_contiguous:
         return np.ascontiguousarray(picture.transpose(1, 2, 0))
     return np.asarray(cv2.merge(list(picture)))  # numpy takes eight times as long
 
@@ -311,17 +451,24 @@ def _reading(path: Path | str) -> Iterator[None]:
 
 
 @contextmanager
-def _identified(path: Path | str) -> Iterator[tuple[BinaryIO, ImageFile]]:
-    """Open a regular file of an allowed format and size; no pixel is decoded yet."""
+def _regular(path: Path | str) -> Iterator[tuple[BinaryIO, bytes]]:
+    """Open a regular file that is not empty; yield its first 12 bytes as well."""
     if not stat.S_ISREG(os.stat(path).st_mode):  # opening a FIFO would wait for ever
         raise DataError("is not a regular file. Give a picture file.")
     with open(path, "rb") as file:
         start = file.read(12)
         if not start:
             raise DataError(f"is empty. {_REPLACE}.")
+        yield file, start
+
+
+@contextmanager
+def _identified(path: Path | str) -> Iterator[tuple[BinaryIO, ImageFile]]:
+    """Open a regular file of an allowed format and size; no pixel is decoded yet."""
+    with _regular(path) as (file, start):
         opener = next((kind for magic, kind in _FORMATS.items() if re.match(magic, start, re.DOTALL)), None)
         if opener is None:
-            raise DataError(f"is not a PNG, JPEG, WebP, BMP or TIFF picture, whatever its name. {_REPLACE}.")
+            raise DataError(f"is not a PNG, JPEG, WebP, BMP or TIFF picture nor .npy, whatever its name. {_REPLACE}.")
         file.seek(0)
         image = opener(file)
         if image.width * image.height > MAX_PIXELS:
@@ -366,10 +513,7 @@ def _decode_pillow(image: ImageFile) -> tuple[np.ndarray, np.ndarray | None]:
     """Decode with Pillow what has 8 bits or fewer, and grey float; a truncated file is an error."""
     image.load()
     if image.mode == "F":
-        values = np.array(image)
-        if not (values.min() >= 0 and values.max() <= 1):
-            raise DataError("has float values outside 0 ... 1. Scale it to that range, or save it with 16 bits.")
-        return values, None
+        return np.array(image), None
     if image.mode == "CMYK":
         return np.array(_convert(image, image.info.get("icc_profile"))), None
     simple = {"1": "L", "P": "RGB", "RGBX": "RGB", "YCbCr": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA"}
@@ -540,18 +684,22 @@ def _check_writable(
 ) -> None:
     """Raise a UsageError for a file that exists, or that its format cannot hold."""
     suffix = path.suffix.lower()
-    tiff = suffix in (".tif", ".tiff")
+    arrays = suffix in (".tif", ".tiff", ".npy")  # which hold whatever there is
+    kinds = (np.uint8, np.uint16, *((np.int8, np.int16, np.float32) if arrays else ()))
     faults = {
         "exists already. Allow overwriting (--overwrite) or give another place": os.path.lexists(path)
         and not overwrite,
         f"{path.suffix!r} is not the name of an image format. Use .png": suffix not in EXTENSIONS,
-        f"pixels of shape {pixels.shape} are neither grey nor RGB": pixels.ndim != 2 and pixels.shape[2:] != (3,),
-        f"pixels of type {pixels.dtype} cannot be stored": pixels.dtype not in (np.uint8, np.uint16, np.float32),
-        f"{suffix} holds 8 bits a sample. Use .png or .tif": pixels.dtype != np.uint8 and suffix != ".png" and not tiff,
-        "float pixels can be stored as grey .tif only": pixels.dtype == np.float32 and not (tiff and pixels.ndim == 2),
+        f"pixels of shape {pixels.shape} are neither grey nor RGB. Use .tif or .npy": pixels.ndim != 2
+        and (pixels.ndim != 3 or pixels.shape[2] != 3)
+        and not (arrays and pixels.ndim == 3),
+        f"{suffix} holds no {pixels.dtype} pixels. Use .tif or .npy": pixels.dtype not in kinds,
+        f"{suffix} holds 8 bits a sample. Use .png or .tif": pixels.dtype == np.uint16
+        and suffix != ".png"
+        and not arrays,
         f"{suffix} holds no alpha. Use .png": alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"),
         "alpha must have the size and type of the pixels": alpha is not None
-        and (alpha.shape != pixels.shape[:2] or alpha.dtype != pixels.dtype or pixels.dtype == np.float32),
+        and (alpha.shape != pixels.shape[:2] or alpha.dtype != pixels.dtype),
         f"{suffix} holds no colour profile. Use .png": bool(icc) and suffix == ".bmp",
         "the colour profile is not of the kind of the pixels (grey, RGB). Leave it out": bool(icc)
         and (icc or b"")[16:20] in {b"CMYK", b"GRAY" if pixels.ndim == 3 else b"RGB "},
@@ -570,12 +718,14 @@ def _encode(
     """Return the bytes of the file; nothing is on disk yet."""
     suffix = path.suffix.lower()
     if alpha is not None:
-        if pixels.ndim == 2 and pixels.dtype != np.uint8:  # neither library reads or writes 16-bit grey with alpha
+        if pixels.ndim == 2 and pixels.dtype == np.uint16 and suffix == ".png":  # which no library writes in grey
             pixels = np.dstack([pixels] * 3)
         pixels = np.dstack([pixels, alpha])
     try:
+        if suffix == ".npy":
+            return stored.write_npy(pixels)
         if suffix in (".tif", ".tiff"):
-            return _tiff(pixels, icc)
+            return _tiff(pixels, icc, alpha is not None)
         if suffix == ".png" and palette is None and pixels.shape[2:] in ((), (3,), (4,)):
             return _png(pixels, icc)
         image = Image.fromarray(np.ascontiguousarray(pixels))
@@ -608,8 +758,11 @@ def _png(pixels: np.ndarray, icc: bytes | None) -> bytes:
     return data[:33] + profile + data[33:] if profile else data  # right after IHDR
 
 
-def _tiff(pixels: np.ndarray, icc: bytes | None) -> bytes:
-    """Encode as one deflated TIFF strip; Pillow cannot store 16-bit RGB, OpenCV no profile."""
+def _tiff(pixels: np.ndarray, icc: bytes | None, alpha: bool) -> bytes:
+    """Encode as one deflated TIFF strip; Pillow cannot store 16-bit RGB, OpenCV no profile.
+
+    alpha: whether the last channel is transparency. Of other channels, 3 or 4 are taken for colours.
+    """
     height, width = pixels.shape[:2]
     samples = pixels.shape[2] if pixels.ndim == 3 else 1
     strip = zlib.compress(pixels.astype(pixels.dtype.newbyteorder("<")).tobytes())
@@ -617,12 +770,12 @@ def _tiff(pixels: np.ndarray, icc: bytes | None) -> bytes:
     tags[256], tags[257] = width, height
     tags[258] = (8 * pixels.dtype.itemsize,) * samples
     tags[259] = 8  # deflate
-    tags[262] = 2 if samples >= 3 else 1  # RGB, or black is zero
+    tags[262] = colours = 2 if samples in (3, 4) else 1  # RGB, or black is zero
     tags[273], tags[278], tags[279] = 0, height, len(strip)  # Pillow adds the length of the directory to the offset
     tags[277] = samples
-    if samples in (2, 4):
-        tags[338] = 2  # alpha, not premultiplied
-    tags[339] = (3 if pixels.dtype.kind == "f" else 1,) * samples
+    if extra := samples - (3 if colours == 2 else 1):
+        tags[338] = 2 if alpha and extra == 1 else (0,) * extra  # alpha, not premultiplied, or nothing said of it
+    tags[339] = ({"f": 3, "i": 2}.get(pixels.dtype.kind, 1),) * samples
     if icc:
         tags.tagtype[34675] = 7
         tags[34675] = icc

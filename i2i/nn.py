@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Literal
 
 import torch
@@ -49,11 +50,56 @@ class ChannelNorm(nn.Module):
         return dense(F.instance_norm(x, weight=self.weight, bias=self.bias))
 
     def _pooled(self, x: Tensor) -> Tensor:
+        large = not self.training and len(x) == 1 and x.device.type == "cpu" and x.shape[2] * x.shape[3] > LARGE
+        if large and not SUMMED_ELSEWHERE.get():
+            mean, var = moments(x)
+            return F.batch_norm(x, mean, var, self.weight, self.bias, training=False)
         return F.batch_norm(x, None, None, self.weight, self.bias, training=True)
 
     def extra_repr(self) -> str:
         """Name the channels and what the statistics are taken over."""
         return f"{len(self.weight)}, over_batch={self.over_batch}"
+
+
+SUMMED_ELSEWHERE: ContextVar[bool] = ContextVar("summed_elsewhere", default=False)
+"""Whether torch's functions are answered by someone who knows the statistics of the whole picture (`i2i.tiles`)."""
+LARGE = 2**18
+"""Values of a channel beyond which torch's own sums, one by one in float32 where channels lie last, lose digits.
+
+At 2048 x 2048 they put a map off by up to 1 % of its deviation, and a translation by up to one level of 255.
+"""
+
+
+def moments(x: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return the mean and the variance of each channel of 1 × C × H × W over its pixels: float32, C each.
+
+    weights: H × W, how much each pixel counts; None counts all alike. Summed over a few rows and then over these, by
+    the formula of Chan et al. 1979, so that no digit is lost however large x is, and no copy of x is made.
+    """
+    step = max(1, 2**14 // x.shape[3])
+    counts, means, spreads = [], [], []
+    for place in range(0, x.shape[2], step):
+        values = x[0, :, place : place + step].permute(1, 2, 0).reshape(-1, x.shape[1]).float()
+        if weights is None:
+            count, share = float(len(values)), values.new_full((len(values),), 1 / len(values))
+        else:
+            share = weights[place : place + step].flatten().to(values)
+            count = float(share.sum())
+            share = share / max(count, 1e-12)
+        mean = share @ values
+        counts.append(count)
+        means.append(mean)
+        spreads.append(share @ (values - mean).square())
+    return combined(counts, means, spreads)
+
+
+def combined(counts: list[float], means: list[Tensor], spreads: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the mean and the variance of what has been summed in parts: float32. Each part counts by its count."""
+    share = torch.tensor(counts, dtype=torch.float64)[:, None] / sum(counts)
+    every = torch.stack(means).cpu().double()
+    mean = (share * every).sum(0)
+    var = (share * (torch.stack(spreads).cpu().double() + (every - mean).square())).sum(0)
+    return mean.to(means[0].device, torch.float32), var.to(means[0].device, torch.float32)
 
 
 def dense(x: Tensor) -> Tensor:

@@ -28,7 +28,8 @@ class TrainSettings:
     pass in the place of keeping them: less memory, more time, the same results. workers: processes that read and
     prepare pictures, auto by device. cache: where samples are kept after their first reading, auto: where there is
     room. compile: have torch.compile make the players' networks; cuda_graph: on CUDA, capture a step and replay it;
-    auto is neither. log_every, sample_every, save_every: in steps. samples: pictures in a sample grid.
+    auto is neither. deterministic: kernels that give the same bits every time, on CUDA as well. log_every,
+    sample_every, save_every: in steps. samples: pictures in a sample grid.
     """
 
     steps: Count | None = None
@@ -43,6 +44,7 @@ class TrainSettings:
     cache: Literal["auto", "device", "ram", "none"] = "auto"
     compile: bool | Literal["auto"] = "auto"
     cuda_graph: bool | Literal["auto"] = "auto"
+    deterministic: bool = False
     log_every: Count = 10
     sample_every: Count = 500
     save_every: Count = 1000

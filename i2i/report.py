@@ -59,6 +59,8 @@ svg line { stroke: var(--rule); }
 svg path { fill: none; stroke: var(--hue); stroke-linejoin: round; stroke-linecap: round; }
 .thin { stroke-width: 1; opacity: .35; }
 .bold { stroke-width: 2; }
+.curve .note { margin: 6px 0 4px; font-size: 13px; }
+.warning { margin: 18px 0 0; padding: 10px 14px; border-left: 4px solid var(--hue1); background: var(--card); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 7px 28px 7px 0; border-bottom: 1px solid var(--rule); text-align: right; white-space: nowrap; }
@@ -80,6 +82,7 @@ def write_report(
     summary: Mapping[str, str],
     log: Sequence[Mapping[str, float]] = (),
     notes: Mapping[str, str] | None = None,
+    warnings: Sequence[str] = (),
     metrics: Mapping[str, Mapping[str, float | str]] | None = None,
     samples: Sequence[tuple[str, Path]] = (),
     recipe: str = "",
@@ -87,14 +90,15 @@ def write_report(
     """Write a report that needs nothing but itself: no network, no script. An interrupted write leaves the old one.
 
     summary: facts by label. log: rows of values by name, each with its `step`; a name `group/term` puts a curve into
-    its group. A value that is not finite is a gap. notes: by group ("" for names without one), what its curves should
-    look like, in a sentence. metrics: by metric, its value in each column (translated, untranslated ...). samples:
+    its group. A value that is not finite is a gap. notes: by name, what its curve should look like. warnings: what went
+    wrong, in sentences. metrics: by metric, its value in each column (translated, untranslated ...). samples:
     captions and PNG files, the latest last. recipe: the resolved recipe.
 
     ResourceError when it cannot be written.
     """
     body = [
         f"<header><h1>{_text(title)}</h1>{_summary(summary)}</header>",
+        "".join(f'<p class="warning">{_text(warning)}</p>' for warning in warnings),
         _metrics(metrics or {}),
         _samples(samples),
         _curves(log, notes or {}),
@@ -197,23 +201,23 @@ def _curves(log: Sequence[Mapping[str, float]], notes: Mapping[str, str]) -> str
         groups.setdefault(name.rpartition("/")[0], []).append(name)
     # What belongs to no group (speed, learning rate) says least about the pictures.
     order = sorted(groups, key=lambda group: group == "")
-    sections = [_group(group, hue, groups[group], log, notes.get(group, "")) for hue, group in enumerate(order)]
+    sections = [_group(group, hue, groups[group], log, notes) for hue, group in enumerate(order)]
     legend = "Over training steps. Thin: the values as logged; bold: their running mean. On the right: the latest mean."
     return f'<section><h2>Curves</h2><p class="note">{legend}</p>{"".join(sections)}</section>'
 
 
-def _group(group: str, hue: int, names: Sequence[str], log: Sequence[Mapping[str, float]], note: str) -> str:
-    head = (f"<h3><code>{_text(group)}</code></h3>" if group else "<h3>Progress</h3>") + (
-        f"<p>{_text(note)}</p>" if note else ""
-    )
+def _group(
+    group: str, hue: int, names: Sequence[str], log: Sequence[Mapping[str, float]], notes: Mapping[str, str]
+) -> str:
+    head = f"<h3><code>{_text(group)}</code></h3>" if group else "<h3>Progress</h3>"
     figures = []
     for name in names:
         points = [(float(row["step"]), float(row[name])) for row in log if name in row]
-        figures.append(_figure(name, points))
+        figures.append(_figure(name, points, notes.get(name, "")))
     return f'{head}<div class="curves" style="--hue: var(--hue{hue % 5})">{"".join(figures)}</div>'
 
 
-def _figure(name: str, points: Sequence[Point]) -> str:
+def _figure(name: str, points: Sequence[Point], note: str) -> str:
     thin = thinned(points, POINTS)
     finite = [(x, y) for x, y in thin if math.isfinite(y)]
     if not finite:
@@ -222,8 +226,12 @@ def _figure(name: str, points: Sequence[Point]) -> str:
     latest = next(y for _, y in reversed(mean) if math.isfinite(y))
     return (
         f'<figure class="curve"><figcaption><b>{_text(name)}</b><span>{_number(latest)}</span></figcaption>'
-        f"{_plot(name, thin, mean, finite)}</figure>"
+        f"{_plot(name, thin, mean, finite)}{_note(note)}</figure>"
     )
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{_text(text)}</p>' if text else ""
 
 
 def thinned(points: Sequence[Point], most: int) -> list[Point]:

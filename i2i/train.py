@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,12 +20,12 @@ from i2i import cache, images, recipe
 from i2i.backbones import blank
 from i2i.checkpoint import Run, save_model, slug, versions
 from i2i.compose import Pipeline, check_sides, compose, make, rehearse, takes_channels_last
-from i2i.contracts import Batch, Tracker
+from i2i.contracts import Batch, Tracker, deep
 from i2i.data import auto_workers
 from i2i.engine import (
     GENERATOR,
-    Averages,
     Training,
+    deterministic,
     enough_memory,
     fit,
     keep_freed_memory,
@@ -32,8 +33,8 @@ from i2i.engine import (
     pick_precision,
     players,
 )
-from i2i.errors import DataError, DivergedError, I2IError, Interrupted, PluginError, UsageError, told
-from i2i.evaluate import HeldOut, measured, values_of
+from i2i.errors import DataError, DivergedError, I2IError, Interrupted, PluginError, StepTooLarge, UsageError, told
+from i2i.evaluate import HeldOut, measured, parts_shown, values_of
 from i2i.files import write_json
 from i2i.plugins import used
 from i2i.products import lay_out, use_products
@@ -41,16 +42,7 @@ from i2i.profile import Profiler
 from i2i.recipe import Recipe
 from i2i.recompute import recompute
 from i2i.report import write_report
-
-GENERATOR_NOTE = (
-    "The generator's terms. The reconstruction falls quickly, then slowly; the adversarial term rises when the "
-    "discriminator learns and falls when it is fooled, and does not go to zero: look at the pictures as well."
-)
-DISCRIMINATOR_NOTE = (
-    "The discriminator's halved objective: near 0.69 it is guessing (with the vanilla objective; 0.25 with lsgan, 1 "
-    "with hinge), near 0 it has won and the generator learns little from it. That of wgan_gp is minus half a distance: "
-    "it falls, then rises towards 0."
-)
+from i2i.watch import Averages, Watch, expected
 
 
 class Display(Protocol):
@@ -58,6 +50,9 @@ class Display(Protocol):
 
     def note(self, text: str) -> None:
         """Say one thing."""
+
+    def warn(self, text: str) -> None:
+        """Say what goes wrong, and keep what stands before its first colon in sight."""
 
     def progress(self, step: int, steps: int, entry: Mapping[str, float]) -> None:
         """Show the position and the newest log entry."""
@@ -75,6 +70,8 @@ class Session:
     trackers: list[Tracker]
     profiler: Profiler | None = None
     stop: signal.Signals | None = None
+    averages: Averages = field(default_factory=Averages)
+    watch: Watch = field(default_factory=Watch)
     began: float = field(default_factory=time.perf_counter)
     first_step: int = 0
 
@@ -95,11 +92,17 @@ def start(
     where = pick_device(device)
     pipeline = compose(plan)
     rehearse(pipeline, where)
+    if plan.train.deterministic:
+        _try_one_step(pipeline, where)
+        pipeline = compose(plan)
     origin = {"name": plan.name, "overrides": plan.overrides, "versions": versions(), "packages": used()}
     resolved = {**origin, **plan.resolved()}
     run = Run.at(runs / name) if name else Run.create(runs, slug(plan.name))
-    run.start(plan.text, resolved)
-    return _work(run, pipeline, where, resolved, display, profile=profile)
+    with run.held():
+        run.start(plan.text, resolved)
+        handed = [pipeline]
+        del pipeline  # of which nobody else then holds the weights
+        return _to_the_end(run, handed, where, resolved, display, profile=profile)
 
 
 def resume(path: Path, *, device: str, display: Display, profile: bool = False) -> Run:
@@ -108,10 +111,63 @@ def resume(path: Path, *, device: str, display: Display, profile: bool = False) 
     run = Run.open(path)
     if run.finished:
         raise UsageError(f"{path}: has finished; there is nothing to go on with.")
-    resolved = run.resolved()
-    with blank() if run.has_state() else contextlib.nullcontext():  # a state holds every weight, frozen ones too
-        pipeline = compose(run.plan())
-    return _work(run, pipeline, where, resolved, display, resumed=True, profile=profile)
+    with run.held():
+        resolved = run.resolved()
+        with blank() if run.has_state() else contextlib.nullcontext():  # a state holds every weight, frozen ones too
+            handed = [compose(run.plan())]
+        return _to_the_end(run, handed, where, resolved, display, resumed=True, profile=profile)
+
+
+def _try_one_step(pipeline: Pipeline, device: torch.device) -> None:
+    """Take a step with deterministic kernels; UsageError, before a run is begun, where an operation has none."""
+    training = training_of(pipeline, device, lambda text: None)
+    with deterministic(True):
+        next(fit(training, batches(pipeline, device, 0)))
+
+
+def _to_the_end(
+    run: Run,
+    handed: list[Pipeline],
+    device: torch.device,
+    resolved: Mapping[str, Any],
+    display: Display,
+    *,
+    resumed: bool = False,
+    profile: bool = False,
+) -> Run:
+    """Work on a run to its end; where memory runs out in a step, go on from the last state with batches in more parts.
+
+    Nothing of the broken step is left behind: what a state does not hold follows from seed and step.
+    """
+    parts = max((int(entry.get("parts", 1)) for entry in run.read_log()), default=1) if resumed else 1
+    while True:
+        pipeline = handed.pop()
+        batch, exact = pipeline.recipe.train.batch, not _over_batch(pipeline.method)
+        try:
+            return _work(run, pipeline, device, resolved, display, parts=parts, resumed=resumed, profile=profile)
+        except StepTooLarge as error:
+            reason = str(error)
+        if parts >= batch:
+            raise StepTooLarge(
+                f"memory ran out in a step with one picture: {reason}. Try smaller pictures or networks, or "
+                "--set train.activation_checkpointing=true."
+            )
+        del pipeline
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        parts, resumed = min(2 * parts, batch), True
+        same = "the gradients add up to the same" if exact else "batch normalisation sees each part by itself"
+        text = f"memory ran out at batch {batch}: it goes in {parts} parts from step {run.last_saved() + 1} on; {same}"
+        run.append_log({"step": run.last_saved(), "of": "memory", "parts": parts, "warning": text})
+        display.note(text)
+        handed.append(compose(run.plan()))
+
+
+def _over_batch(method: torch.nn.Module) -> bool:
+    """Whether a method normalises over its batches."""
+    norms = torch.nn.modules.batchnorm._BatchNorm
+    return any(isinstance(module, norms) or getattr(module, "over_batch", False) for module in method.modules())
 
 
 def length(plan: Recipe, samples: int) -> int:
@@ -123,15 +179,22 @@ def length(plan: Recipe, samples: int) -> int:
     return min(lengths)
 
 
-def training_of(pipeline: Pipeline, device: torch.device, say: Callable[[str], None] = print) -> Training:
+def training_of(
+    pipeline: Pipeline, device: torch.device, say: Callable[[str], None] = print, *, parts: int = 1
+) -> Training:
     """Bring a pipeline's method to the device, ready for its first step, with what makes its steps quick there."""
     layout = torch.channels_last if takes_channels_last(pipeline, device) else torch.contiguous_format
     lay_out(pipeline.method.to(device), layout)
-    return readied(pipeline, device, layout, say)
+    return readied(pipeline, device, layout, say, parts=parts)
 
 
 def readied(
-    pipeline: Pipeline, device: torch.device, layout: torch.memory_format, say: Callable[[str], None] = print
+    pipeline: Pipeline,
+    device: torch.device,
+    layout: torch.memory_format,
+    say: Callable[[str], None] = print,
+    *,
+    parts: int = 1,
 ) -> Training:
     """Do what `training_of` does with a method that is on the device already, laid out."""
     plan = pipeline.recipe
@@ -148,8 +211,9 @@ def readied(
         decay=plan.train.decay,
         ema=plan.train.ema,
         seed=plan.train.seed,
-        precision=pick_precision(plan.train.precision, device),
+        precision=pick_precision(plan.train.precision, device, deep=deep(pipeline.task.images)),
         layout=layout,
+        parts=parts,
         graph=plan.train.cuda_graph is True and device.type == "cuda",
         say=say,
     )
@@ -166,19 +230,20 @@ def _work(
     resolved: Mapping[str, Any],
     display: Display,
     *,
-    resumed: bool = False,
-    profile: bool = False,
+    parts: int,
+    resumed: bool,
+    profile: bool,
 ) -> Run:
-    plan, training = pipeline.recipe, training_of(pipeline, device, display.note)
+    plan, training = pipeline.recipe, training_of(pipeline, device, display.note, parts=parts)
     trackers = [make(part, run.path, contract=Tracker) for part in plan.trackers]
     session = Session(run, pipeline, training, resolved, display, trackers)
+    if resumed:
+        run.sweep()
     if resumed and run.has_state():
-        step, tensors, warnings = run.load_state()
-        for warning in warnings:
-            display.note(warning)
-        training.restore(tensors, step)
+        _restore(session)
     session.first_step = training.step
     run.cut_log(training.step)
+    session.watch = Watch(run.read_log())
     verb = f"going on at step {training.step}" if resumed else "training"
     precision = str(training.precision).removeprefix("torch.")
     if pipeline.held_out is None:
@@ -187,10 +252,17 @@ def _work(
     session.profiler = _profiler(session) if profile else None
     try:
         with enough_memory(f"at batch {plan.train.batch}", f"--set train.batch={max(1, plan.train.batch // 2)}"):
-            with _stopping(session), session.profiler or contextlib.nullcontext():
+            sure, watched = deterministic(plan.train.deterministic), session.profiler or contextlib.nullcontext()
+            with _stopping(session), watched, sure:
                 _loop(session)
             _finish(session)
-    except (Interrupted, DivergedError):  # the one has said how to go on, and the other would come to the same again
+    except (Interrupted, StepTooLarge):  # the one has said how to go on, and with the other it goes on
+        raise
+    except DivergedError:  # to go on would come to the same again
+        saved = run.last_saved()
+        display.note(
+            f"{run.path}: " + (f"the model and the state of step {saved} are kept" if saved else "none was saved")
+        )
         raise
     except Exception as error:
         if saved := run.last_saved():
@@ -202,6 +274,21 @@ def _work(
     finally:
         _tell(session, "close")
     return run
+
+
+def _restore(session: Session) -> None:
+    """Take up the last state that is whole."""
+    step, tensors, warnings = session.run.load_state()
+    for warning in warnings:
+        session.display.note(warning)
+    try:
+        session.training.restore(tensors, step)
+        session.averages.restore(tensors, step, session.training.device)
+    except (RuntimeError, KeyError, ValueError, IndexError) as error:
+        raise DataError(
+            f"{session.run.path}: its state is not one of this recipe's networks, as the versions installed make them: "
+            f"{' '.join(str(error).split())[:300]}. Go on with the versions in its resolved.json."
+        ) from error
 
 
 def _profiler(session: Session) -> Profiler:
@@ -232,7 +319,9 @@ def _tell(session: Session, what: str, *news: Any) -> None:
 
 def _loop(session: Session) -> None:
     settings, training = session.settings, session.training
-    averages, clock, pictures = Averages(), time.perf_counter(), 0
+    averages, clock, pictures = session.averages, time.perf_counter(), 0
+    if session.first_step and _sample_due(session) and not _sample_path(session).exists():
+        _sample(session)  # killed behind the state, before the picture
     made = batches(session.pipeline, training.device, training.step)
     for report in fit(training, _saving(session, made)):
         with record_function("log"):
@@ -240,15 +329,16 @@ def _loop(session: Session) -> None:
             pictures += settings.batch
             step, last = report.step, report.step == training.steps
             stopping = session.stop is not None
-            logs = step % settings.log_every == 0 or last or stopping
+            logs = step % settings.log_every == 0 or last
             entry: dict[str, float] = {}
             if logs:
                 terms, now = averages.read(), time.perf_counter()
                 entry = {"step": step, "lr": report.lr, "images_per_second": pictures / max(now - clock, 1e-9), **terms}
                 session.run.append_log(entry)
+                _warn(session, session.watch.logged(entry))
             if step % settings.save_every == 0 or last or stopping:
                 _save(session)
-            if step % settings.sample_every == 0 or last:
+            if _sample_due(session):
                 _sample(session)
             if logs:  # after what must not be lost: a display may fail, and a stranger's tracker too
                 session.display.progress(step, training.steps, entry)
@@ -327,9 +417,9 @@ def _stopping(session: Session) -> Iterator[None]:
 
 
 def _save(session: Session) -> None:
-    training = session.training
+    """Write the model, then the state: where that stands, nothing of its step is missing but a sample."""
+    training, window = session.training, session.averages.tensors()
     training.check_finite()
-    session.run.save_state(training.step, training.tensors())
     description = {
         "name": session.pipeline.recipe.name,
         "task": session.resolved["task"],
@@ -340,6 +430,22 @@ def _save(session: Session) -> None:
     }
     with training.averaged() as method:
         save_model(session.run.model, description, getattr(method, GENERATOR).state_dict())
+    session.run.save_state(training.step, training.tensors() | window)
+
+
+def _warn(session: Session, warnings: Sequence[Mapping[str, Any]]) -> None:
+    for entry in warnings:
+        session.run.append_log(entry)
+        session.display.warn(entry["warning"])
+
+
+def _sample_due(session: Session) -> bool:
+    training = session.training
+    return training.step % session.settings.sample_every == 0 or training.step == training.steps
+
+
+def _sample_path(session: Session) -> Path:
+    return session.run.samples / f"{session.training.step:09d}.png"
 
 
 def _sample(session: Session) -> None:
@@ -349,27 +455,29 @@ def _sample(session: Session) -> None:
     with training.averaged() as method:
         held_out = HeldOut(pipeline.task, method, samples, training.device, training.precision)
         rows = [*held_out.rows(session.settings.samples)]
+    _warn(session, session.watch.sampled(training.step, rows))
     first, *others = held_out.titles
     grid = images.contact_sheet(rows, titles=[first if pipeline.held_out else "trained on", *others])
-    path = session.run.samples / f"{training.step:09d}.png"
-    path.parent.mkdir(exist_ok=True)
-    images.write(path, grid, overwrite=True)
+    images.write(_sample_path(session), grid, overwrite=True)
     _tell(session, "image", training.step, "samples", grid)
 
 
 def _finish(session: Session) -> None:
     run, steps = session.run, session.training.steps
+    log = run.read_log()
     metrics = _held_out(session)
     seconds = time.perf_counter() - session.began
-    samples = [(f"step {int(path.stem)}", path) for path in sorted(run.samples.glob("*.png"))]
+    unseen = f" ({text})" if (text := parts_shown(session.pipeline.task.images)) else ""
+    samples = [(f"step {int(path.stem)}{unseen}", path) for path in sorted(run.samples.glob("*.png"))]
     write_report(
         run.path / "report.html",
         title=session.pipeline.recipe.name,
         summary=_summary(session, seconds),
-        log=run.read_log(),
+        log=[entry for entry in log if "warning" not in entry],
+        warnings=[entry["warning"] for entry in log if "warning" in entry],
         metrics=metrics,
         samples=samples,
-        notes={"g": GENERATOR_NOTE, "d": DISCRIMINATOR_NOTE},
+        notes=expected(session.training.method, log),
         recipe=json.dumps(session.resolved, indent=2),
     )
     result = {"step": steps, "seconds": seconds, "first_step": session.first_step, "metrics": metrics}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ from torch import Tensor, nn
 from i2i import images
 from i2i.checkpoint import find_model, load_model
 from i2i.compose import multiple_of, predict, rebuild
-from i2i.contracts import Images, ImageSpec, Task
+from i2i.contracts import Images, ImageSpec, Task, deep
 from i2i.engine import enough_memory, pick_device, pick_precision
-from i2i.errors import DataError, UsageError, nearest
+from i2i.errors import DataError, ResourceError, UsageError, nearest
 from i2i.products import PRODUCTS, lay_out, use_products
+from i2i.stored import depth, scale
+from i2i.tiles import OVERLAP, Tiled, fits, in_smaller
 
 PRECISIONS = ("auto", "float32", "bf16")
 MULTIPLIED = {nn.Conv2d, nn.ConvTranspose2d, nn.Linear, *PRODUCTS.values()}
@@ -43,21 +47,38 @@ class Translator:
     device: torch.device
     precision: torch.dtype = torch.float32
     path: Path = field(default_factory=Path)
+    exact: bool = False
+    """Whether CUDA's convolutions keep the bits of float32, of which they otherwise use 10 after the first (TF32)."""
 
-    def __call__(self, image: Any, mask: Any = None, guide: Any = None) -> Any:
-        """Translate one picture, or one tensor of pictures."""
+    def __call__(
+        self, image: Any, mask: Any = None, guide: Any = None, *, tile: int | None = None, overlap: int | None = None
+    ) -> Any:
+        """Translate one picture, or one tensor of pictures.
+
+        tile: translate a PIL image or an array that is larger than so many pixels a side tile by tile, in memory that
+        does not grow with the picture. overlap: how many pixels tiles share at least, in which they are blended, 64.
+        """
         if isinstance(image, Tensor):
+            if tile is not None:
+                raise UsageError("tensors are not cut into tiles: give a PIL image or an array.")
             return self._tensor(image, mask, guide)
+        cut = checked(tile, overlap)
         if isinstance(image, np.ndarray):
-            return self._array(image, mask, guide)
+            return self._array(image, mask, guide, cut)
         if hasattr(image, "convert"):  # a PIL image, whose library need not be imported to ask
-            return self._pil(image, mask, guide)
+            return self._pil(image, mask, guide, cut)
         raise DataError(f"cannot translate a {type(image).__name__}: give a PIL image, an array or a tensor.")
 
     @property
     def spec(self) -> ImageSpec:
         """What the model's input picture is."""
         return self.task.images.get(self.task.inputs[0]) or ImageSpec(self.task.in_channels)
+
+    @property
+    def target_spec(self) -> ImageSpec:
+        """What the picture is that the model makes: of any depth where the task presents it its own way."""
+        made = hasattr(self.task, "present") or self.task.target not in self.task.images
+        return ImageSpec(self.task.out_channels) if made else self.task.images[self.task.target]
 
     @property
     def guide(self) -> str | None:
@@ -85,11 +106,43 @@ class Translator:
         return "mask" in self.task.inputs
 
     def check_format(self, extension: str) -> None:
-        """Raise UsageError for a format that cannot hold what this model makes."""
+        """Raise UsageError for a format that cannot hold what this model makes; "auto" holds everything."""
+        if extension == "auto":
+            return
         if getattr(self.task, "palette", None) and extension != "png":
             raise UsageError(f"--format {extension}: class maps are written as png, which keeps indices and palette.")
-        if hasattr(self.task, "present") and extension == "jpg":
+        spec = self.target_spec
+        if (hasattr(self.task, "present") or spec.channels == 4) and extension == "jpg":
             raise UsageError("--format jpg: holds no transparency, which this model makes: png, webp or tif do.")
+        if spec.classes is None and extension not in ("tif", "npy"):
+            if spec.bits == 32 or (spec.range and spec.range[0] < 0):
+                raise UsageError(
+                    f"--format {extension}: holds no float nor signed values, as this model makes: tif and npy do."
+                )
+            if spec.channels not in (1, 3, 4):
+                raise UsageError(
+                    f"--format {extension}: holds no {spec.channels} channels, as this model makes: tif and npy do."
+                )
+            if spec.bits == 16 and extension != "png":
+                raise UsageError(
+                    f"--format {extension}: holds 8 bits a sample, and this model makes 16: png, tif and npy do."
+                )
+
+    def extension(self, path: Path) -> str:
+        """Return the format that holds what is made of a file: png, or else tif, or npy where the file is one."""
+        if getattr(self.task, "palette", None):
+            return "png"
+        spec, suffix = self.target_spec, path.suffix.lower()
+        given, fourth = np.dtype(np.uint8), True
+        if suffix in (".tif", ".tiff", ".npy", ".png"):  # all others have 8 bits
+            try:
+                head = images.head(path)
+            except DataError:  # which is told when its turn comes
+                return "png"
+            given, fourth = head.dtype, head.fourth_is_alpha
+        dtype, channels = depth(spec, given), (1, 3, 4) if fourth else (1, 3)
+        fits = dtype.kind == "u" and (spec.channels in channels or hasattr(self.task, "present"))
+        return "npy" if suffix == ".npy" else "png" if fits else "tif"
 
     def read(self, path: Path) -> images.Picture:
         """Read a file as the model's input picture."""
@@ -100,34 +153,76 @@ class Translator:
         return _read(path, self.guide_spec)
 
     def translate_picture(
-        self, picture: images.Picture, mask: np.ndarray | None = None, guide: Any = None
+        self,
+        picture: images.Picture,
+        mask: np.ndarray | None = None,
+        guide: Any = None,
+        cut: tuple[int, int] | None = None,
+        say: Callable[[str], object] = warnings.warn,
     ) -> np.ndarray:
         """Translate a picture as read from a file; guide: another such, or a picture of any type that a call takes.
 
-        The answer is H × W × C of the same depth, C = 4 for colours with their alpha, or H × W × 1 class indices.
+        cut: the side of tiles and their overlap, for a picture that is larger. Without, a picture that memory does not
+        hold is translated by tiles that it does, which is told to `say`. The answer is H × W × C of the same depth,
+        C = 4 for colours with their alpha, or H × W × 1 class indices.
         """
-        with enough_memory(*scarce(picture)):
-            (output,) = self.run([self.prepare(picture, mask, guide)])
-            return self.finish(output.cpu(), picture)
+        if cut and not fits(self, picture, cut[0]):
+            return self.by_tiles(picture, mask, guide, cut)
+        try:
+            with enough_memory(*scarce(picture)):
+                (output,) = self.run([self.prepare(picture, mask, guide)])
+                return self.finish(output.cpu(), picture)
+        except ResourceError as error:
+            reason = str(error)  # of the error nothing else is kept: its frames hold what has filled the memory
+        return self.by_smaller_tiles(picture, mask, guide, reason, say)
+
+    def by_tiles(
+        self, picture: images.Picture, mask: np.ndarray | None, guide: Any, cut: tuple[int, int]
+    ) -> np.ndarray:
+        """Translate by tiles of a given side and overlap."""
+        tiled = Tiled(self, picture, mask, guide, tile=cut[0], overlap=cut[1])
+        with enough_memory(f"{scarce(picture)[0]} in tiles of {tiled.tile}", "a smaller --tile"):
+            return tiled.translate()
+
+    def by_smaller_tiles(
+        self,
+        picture: images.Picture,
+        mask: np.ndarray | None,
+        guide: Any,
+        reason: str,
+        say: Callable[[str], object],
+    ) -> np.ndarray:
+        """Translate what memory does not hold at once, by the largest tiles that it holds; reason: what is raised."""
+        made, tile = in_smaller(self, picture, mask, guide, reason)
+        say(f"memory ran out {scarce(picture)[0]}: translated in tiles of {tile}")
+        return made
 
     def prepare(self, picture: images.Picture, mask: np.ndarray | None = None, guide: Any = None) -> Images:
         """Bring what `translate_picture` takes into picture space, on the host; DataError for what does not fit."""
-        if mask is not None and not self.wants_mask:
-            raise DataError("this model fills no holes: leave mask out.")
-        holes = None
-        if self.wants_mask:
-            hole = mask if mask is not None else _hole(picture.alpha)
-            if hole is None:
-                raise DataError("has no hole to fill: erase it to transparent, or give --mask FOLDER.")
-            if hole.shape[:2] != picture.pixels.shape[:2]:
-                raise DataError(f"its mask is of another size: {hole.shape[:2]} and {picture.pixels.shape[:2]} (H, W).")
-            holes = torch.from_numpy((hole > 0.5).astype(np.float32))[None, None]
+        if self.precision == torch.bfloat16 and self.spec.classes is None and picture.dtype != np.uint8:
+            warnings.warn(f"bf16 keeps 8 bits of {picture.dtype} samples: use float32 for all of them.", stacklevel=2)
+        hole = self.hole(picture, mask)
+        holes = None if hole is None else torch.from_numpy(hole.astype(np.float32))[None, None]
         return self._pictures(_to_tensor(picture.pixels, self.spec), holes, _guide(guide, self.guide_spec))
+
+    def hole(self, picture: images.Picture, mask: np.ndarray | None) -> np.ndarray | None:
+        """Return where a picture is to be filled, H × W, true in the hole; None for a model that fills none."""
+        if not self.wants_mask:
+            if mask is not None:
+                raise DataError("this model fills no holes: leave mask out.")
+            return None
+        hole = mask if mask is not None else _hole(picture.alpha)
+        if hole is None:
+            raise DataError("has no hole to fill: erase it to transparent, or give --mask FOLDER.")
+        if hole.shape[:2] != picture.pixels.shape[:2]:
+            raise DataError(f"its mask is of another size: {hole.shape[:2]} and {picture.pixels.shape[:2]} (H, W).")
+        return hole > 0.5
 
     def run(self, pictures: Sequence[Images]) -> list[Tensor]:
         """Translate what `prepare` made, all at once: of equal size when padded; the answers are on the device."""
         there = [{name: x.to(self.device, non_blocking=True) for name, x in one.items()} for one in pictures]
-        outputs = predict(self.task, self.method, there, self.precision)
+        with _bits_kept(self.exact and self.device.type == "cuda"):
+            outputs = predict(self.task, self.method, there, self.precision)
         present = getattr(self.task, "present", None)
         return [present(y, one) for y, one in zip(outputs, there, strict=True)] if present else outputs
 
@@ -136,7 +231,8 @@ class Translator:
         if not output.is_floating_point():
             index = output[0, 0, :, :, None].numpy()
             return index.astype(np.uint8 if index.max() < 256 else np.uint16)
-        return images.to_pixels(output, bits=8 if self.spec.classes is not None else picture.bits)
+        given = np.dtype(np.uint8) if self.spec.classes is not None else picture.dtype
+        return images.to_samples(output, self.target_spec, given)
 
     def _pictures(self, x: Tensor, holes: Tensor | None, guide: Tensor | None) -> Images:
         if x.shape[1] != self.spec.channels:
@@ -184,20 +280,20 @@ class Translator:
         y = y.to(image.device)
         return y[0] if image.ndim == 3 else y
 
-    def _array(self, image: np.ndarray, mask: Any, guide: Any) -> np.ndarray:
+    def _array(self, image: np.ndarray, mask: Any, guide: Any, cut: tuple[int, int] | None) -> np.ndarray:
         grey = image.ndim == 2
         if self.spec.classes is not None:
             picture = _indices(image)
         else:
-            picture = _picture(image).to_channels(self.spec.channels)
+            picture = _picture(image, self.spec)
         alpha = picture.alpha
         hole = None if mask is None else np.asarray(mask, dtype=np.float32)
-        result = self.translate_picture(picture, hole, guide)
+        result = self.translate_picture(picture, hole, guide, cut)
         if alpha is not None and result.shape[2] == 3 and not self.wants_mask:
             result = np.concatenate([result, alpha[:, :, None]], axis=2)
         return result[:, :, 0] if grey and result.shape[2] == 1 else result
 
-    def _pil(self, image: Any, mask: Any, guide: Any) -> Any:
+    def _pil(self, image: Any, mask: Any, guide: Any, cut: tuple[int, int] | None) -> Any:
         from PIL import Image
 
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):
@@ -206,25 +302,51 @@ class Translator:
             pixels = np.asarray(image)
         else:
             pixels = np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
-        output = self._array(pixels, None if mask is None else np.asarray(mask, dtype=np.float32), guide)
+        output = self._array(pixels, None if mask is None else np.asarray(mask, dtype=np.float32), guide, cut)
         result = Image.fromarray(output[:, :, 0] if output.shape[2] == 1 else output)
         if palette := getattr(self.task, "palette", None):
             result.putpalette([value for colour in palette for value in colour])
         return result
 
 
+@contextlib.contextmanager
+def _bits_kept(wanted: bool) -> Iterator[None]:
+    """Have cuDNN multiply in float32 for a while; a setting of the whole process, so translate in turn."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = before and not wanted
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+def checked(tile: int | None, overlap: int | None) -> tuple[int, int] | None:
+    """Return a tile's side and overlap, OVERLAP or less by default, where there is one; UsageError for what is none."""
+    if tile is None:
+        if overlap is not None:
+            raise UsageError(f"--overlap {overlap}: is of tiles: add --tile 512.")
+        return None
+    if tile < 1:
+        raise UsageError(f"--tile {tile}: must be positive: 512 suits most models.")
+    if overlap is None:
+        return tile, min(OVERLAP, tile - 1)
+    if not 0 <= overlap < tile:
+        raise UsageError(f"--overlap {overlap}: must be in 0 ... {tile - 1}, less than --tile {tile}.")
+    return tile, overlap
+
+
 def scarce(picture: images.Picture) -> tuple[str, str]:
     """Return where memory ran out on a picture, and the remedy, for `enough_memory`."""
     return (
         f"on a picture of {picture.pixels.shape[1]}x{picture.pixels.shape[0]} pixels",
-        "a smaller picture, or another --device",
+        "a smaller picture, --tile 512, or another --device",
     )
 
 
 def _read(path: Path, spec: ImageSpec) -> images.Picture:
     if spec.classes is not None:
         return images.Picture(images.read_index(path)[..., None])
-    return images.read(path, channels=spec.channels)
+    return images.read(path, spec=spec)
 
 
 def _to_tensor(pixels: np.ndarray, spec: ImageSpec) -> Tensor:
@@ -251,7 +373,7 @@ def _guide(guide: Any, spec: ImageSpec) -> Tensor | None:
         if indices:
             guide = _indices(np.asarray(guide))
         else:
-            guide = _picture(np.asarray(guide.convert("RGB") if hasattr(guide, "convert") else guide))
+            guide = _picture(np.asarray(guide.convert("RGB") if hasattr(guide, "convert") else guide), spec)
     return _to_tensor((guide if indices else guide.to_channels(spec.channels)).pixels, spec)
 
 
@@ -262,20 +384,28 @@ def _indices(array: np.ndarray) -> images.Picture:
     return images.Picture(array[:, :, None] if array.ndim == 2 else array)
 
 
-def _picture(image: np.ndarray) -> images.Picture:
-    """Take an array H × W or H × W × C as a picture; DataError for another shape or type."""
+def _picture(image: np.ndarray, spec: ImageSpec) -> images.Picture:
+    """Take an array H × W or H × W × C, of the values that a file would have, as a picture; DataError for another."""
     pixels = image[:, :, None] if image.ndim == 2 else image
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
-        raise DataError(f"expected an array H x W, or H x W x C of 1, 3 or 4 channels, not {image.shape}.")
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4, spec.channels):
+        wanted = "1, 3 or 4" if spec.channels in (1, 3, 4) else str(spec.channels)
+        raise DataError(f"expected an array H x W, or H x W x C of {wanted} channels, not {image.shape}.")
     if not pixels.size:
         raise DataError(f"expected a picture, not an empty array {image.shape}.")
-    if np.issubdtype(pixels.dtype, np.floating):
+    given = pixels.dtype
+    if np.issubdtype(given, np.floating) or spec.range is not None:
         pixels = pixels.astype(np.float32)
+    elif given not in (np.uint8, np.uint16):
+        raise DataError(f"expected uint8, uint16 or float in [0, 1], not {given}.")
+    if spec.range is None and pixels.dtype == np.float32:
         _check_range(*map(float, (pixels.min(), pixels.max())))
-    elif pixels.dtype not in (np.uint8, np.uint16):
-        raise DataError(f"expected uint8, uint16 or float in [0, 1], not {pixels.dtype}.")
-    alpha = pixels[:, :, 3] if pixels.shape[2] == 4 else None
-    return images.Picture(np.ascontiguousarray(pixels[:, :, :3]), alpha)
+    elif spec.range is not None:
+        pixels = scale(pixels, given, spec)
+    alpha = pixels[:, :, 3] if pixels.shape[2] == 4 and spec.channels != 4 else None
+    picture = images.Picture(
+        np.ascontiguousarray(pixels[:, :, :3] if alpha is not None else pixels), alpha, None, given
+    )
+    return picture.to_channels(spec.channels)
 
 
 def _check_range(lowest: float, highest: float) -> None:
@@ -315,13 +445,17 @@ def load(
     *,
     stochastic: bool = False,
     reverse: bool = False,
+    exact: bool = False,
 ) -> Translator:
     """Load a model: `path` is a run's directory or a model folder.
 
-    device: auto, cpu, cuda, cuda:1, mps. precision: float32, bf16 (twice as fast where the hardware has it) or auto.
+    device: auto, cpu, cuda, cuda:1, mps. precision: float32, bf16 (twice as fast where the hardware has it, and good
+    for 8 bits a sample) or auto, which is float32 for a task that says that there are more.
     stochastic: keep the generator's dropout, pix2pix's only noise (Isola et al. 2017, section 3.3), and have a method
     draw that can: the same picture comes out different each time, as torch's global generator goes on. UsageError for
     a model without noise.
+    exact: more than 8 bits a sample are to be kept, also where the task does not say so: auto is float32, and on CUDA
+    convolutions are not rounded to TF32.
     reverse: translate the other way, with a model that learnt both (CycleGAN); UsageError for another.
     """
     if precision not in PRECISIONS:
@@ -343,11 +477,12 @@ def load(
         if not (hasattr(task, "reverse") and hasattr(method, "back")):
             raise UsageError(f"{folder}: this model learnt one direction only; leave --reverse out.")
         task, method = task.reverse(), Backwards(method)
-    dtype = pick_precision(precision, where)
+    exact = exact or deep(task.images)
+    dtype = pick_precision(precision, where, deep=exact)
     method.to(where)
     if not stochastic:  # noise is drawn in the order in which a map lies in memory, and a seed is to stay what it was
         _made_quick(method, where, dtype)
-    return Translator(task, method, where, dtype, folder)
+    return Translator(task, method, where, dtype, folder, exact)
 
 
 def _made_quick(method: nn.Module, device: torch.device, precision: torch.dtype) -> None:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import warnings
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -569,6 +570,11 @@ def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
         ({"/tmp/i2i-out.png": b"1"}, None, "outside of the folder"),
         ({"C:\\out.png": b"1"}, None, "outside of the folder"),
         ({"x\\..\\..\\out.png": b"1"}, None, "outside of the folder"),
+        ({"\\\\server\\share\\out.png": b"1"}, None, "outside of the folder"),
+        ({"//server/share/out.png": b"1"}, None, "outside of the folder"),
+        ({"x/./y/../../../out.png": b"1"}, None, "outside of the folder"),
+        ({}, special("x/up", tarfile.SYMTYPE, "../.."), "is a link or a device"),
+        ({}, special("x/disk", tarfile.BLKTYPE), "is a link or a device"),
         ({}, special("x/link", tarfile.SYMTYPE, "/etc"), "is a link or a device"),
         ({"x/1.png": b"1"}, special("x/hard", tarfile.LNKTYPE, "x/1.png"), "is a link or a device"),
         ({}, special("x/device", tarfile.CHRTYPE), "is a link or a device"),
@@ -590,6 +596,14 @@ def test_a_hostile_tar_is_refused_and_leaves_nothing(
     [
         ("../out.png", 0, "outside of the folder"),
         ("/tmp/i2i-out.png", 0, "outside of the folder"),
+        ("x/../../out.png", 0, "outside of the folder"),
+        ("C:\\out.png", 0, "outside of the folder"),
+        ("C:out.png", 0, "outside of the folder"),
+        ("x\\..\\..\\out.png", 0, "outside of the folder"),
+        ("\\\\server\\share\\out.png", 0, "outside of the folder"),
+        ("//server/share/out.png", 0, "outside of the folder"),
+        ("..", stat.S_IFDIR | 0o755, "outside of the folder"),
+        ("x/pipe", stat.S_IFIFO | 0o666, "is a link or a device"),
         ("x/link", stat.S_IFLNK | 0o777, "is a link or a device"),
         ("x/device", stat.S_IFCHR | 0o666, "is a link or a device"),
     ],
@@ -607,6 +621,77 @@ def test_a_hostile_zip_is_refused_and_leaves_nothing(
         get(into, "unpaired")
     assert names(into) == ["unpaired.zip"]
     assert not (into.parent / "out.png").exists()
+
+
+def around(into: Path) -> dict[str, int]:
+    """Return every file and link outside of what was unpacked, with its time."""
+    every = into.parent.rglob("*")
+    return {str(path): path.lstat().st_mtime_ns for path in every if into not in (path, *path.parents)}
+
+
+TRICKS = {
+    "through a link": [special("x/up", tarfile.SYMTYPE, "../../.."), "x/up/out.png"],
+    "through an absolute link": [special("x/up", tarfile.SYMTYPE, "/tmp"), "x/up/i2i-out.png"],
+    "a link replaced by a file": [special("x/1.png", tarfile.SYMTYPE, "../../victim"), "x/1.png"],
+    "a link to the archive": [special("x/hard", tarfile.LNKTYPE, "../../tiny.tar.gz")],
+    "a block device": [special("x/disk", tarfile.BLKTYPE)],
+    "a share": ["\\\\server\\share\\out.png"],
+    "a drive without a slash": ["C:out.png"],
+    "two slashes": ["//tmp/i2i-out.png"],
+    "dots in the middle": ["x/./../../out.png"],
+    "a folder outside": [special("x/../../out", tarfile.DIRTYPE)],
+    "a file as a folder": ["x/1.png", "x/1.png/2.png"],
+    "a NUL": ["x/1.png\0/../../../out.png"],
+    "the same name twice": ["x/1.png", "x/1.png"],
+    "setuid": ["x/1.png"],
+}
+HARMLESS = {"a NUL", "the same name twice", "setuid"}
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_no_trick_of_a_path_leaves_the_folder(server: Server, into: Path, trick: str, kind: str) -> None:
+    victim = into.parent / "victim"
+    victim.write_bytes(b"mine")
+    memory = io.BytesIO()
+    members = ["x/first.png", *TRICKS[trick]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names that come twice
+        if kind == "tar":
+            with tarfile.open(fileobj=memory, mode="w:gz") as archive:
+                for member in members:
+                    add(archive, member)
+        else:
+            with zipfile.ZipFile(memory, "w") as bundle:
+                for member in members:
+                    add(bundle, member)
+    server.body, before = memory.getvalue(), around(into)
+    refused = None
+    try:
+        get(into, "tiny" if kind == "tar" else "unpaired")
+    except UnsafeFileError as error:
+        refused = error
+    assert refused or trick in HARMLESS, "was not refused"
+    assert around(into) == before and victim.read_bytes() == b"mine"
+    assert not list(Path("/tmp").glob("i2i-out*"))
+    for path in into.rglob("*"):
+        assert not path.is_symlink() and (path.is_file() or path.is_dir())
+        assert not path.stat().st_mode & (stat.S_ISUID | stat.S_ISGID)
+
+
+def add(archive: tarfile.TarFile | zipfile.ZipFile, member: str | tarfile.TarInfo) -> None:
+    """Add a file of one byte with all the rights there are, or what a tar member describes."""
+    info = member if isinstance(member, tarfile.TarInfo) else tarfile.TarInfo(member)
+    if isinstance(archive, tarfile.TarFile):
+        if info is not member:
+            info.mode, info.size = 0o6777, 1
+        archive.addfile(info, io.BytesIO(b"1"))
+        return
+    entry = zipfile.ZipInfo("x")
+    entry.filename = info.name  # as it is: the constructor cuts at a NUL
+    mode = {tarfile.SYMTYPE: stat.S_IFLNK, tarfile.LNKTYPE: stat.S_IFLNK, tarfile.BLKTYPE: stat.S_IFBLK}
+    entry.external_attr = (mode.get(info.type, stat.S_IFREG) | 0o6777) << 16
+    archive.writestr(entry, info.linkname or "1")
 
 
 def test_an_encrypted_zip_is_refused(server: Server, into: Path) -> None:

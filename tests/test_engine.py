@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from i2i.contracts import Batch
-from i2i.engine import Averages, Report, Training, enough_memory, fit, pick_device, pick_precision
+from i2i.engine import Report, Training, enough_memory, fit, pick_device, pick_precision
 from i2i.errors import DivergedError, PluginError, ResourceError, UsageError
 from i2i.recipe import OptimizerSettings
+from i2i.watch import Averages
 
 
 class Tug(nn.Module):
@@ -148,12 +149,12 @@ def test_another_seed_is_another_run() -> None:
     assert not torch.equal(one.tensors()["method/g.weight"], other.tensors()["method/g.weight"])
 
 
-def test_nan_is_named_with_its_term_and_steps() -> None:
+def test_nan_is_named_with_its_term_and_step() -> None:
     averages = Averages()
     for step in (4, 5, 6):
         nan = float("nan") if step == 5 else 1.0
         averages.add(Report(step, 0.1, {"g/l1": torch.tensor(1.0), "d/adversarial": torch.tensor(nan)}))
-    with pytest.raises(DivergedError, match=r"d/adversarial became nan between steps 4 and 6"):
+    with pytest.raises(DivergedError, match=r"d/adversarial became nan in step 5\."):
         averages.read()
 
 

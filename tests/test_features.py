@@ -236,12 +236,12 @@ def test_wrong_weights_and_names_are_refused(tmp_path: Path) -> None:
 
     save_file({"other": torch.zeros(1)}, tmp_path / "other.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"broken")
-    for file, message in (
-        ("other", "holds no weights for test_resnet"),
-        ("broken", "cannot be loaded"),
-        ("no", "no such"),
+    for file, kind, message in (
+        ("other", DataError, "holds no weights for test_resnet"),
+        ("broken", UnsafeFileError, "is no safetensors file"),
+        ("no", DataError, "no such"),
     ):
-        with pytest.raises(DataError, match=message):
+        with pytest.raises(kind, match=message):
             Backbone("fid", BACKBONE, tmp_path / f"{file}.safetensors")
     with pytest.raises(UsageError, match=r"no timm model is called 'resnet81'\. Did you mean 'resnet18'\?"):
         Backbone("fid", "resnet81", None)
@@ -251,13 +251,17 @@ def test_wrong_weights_and_names_are_refused(tmp_path: Path) -> None:
         LPIPS(features="vgg", weights="random")
 
 
-def test_code_in_a_file_of_weights_is_not_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("forced", [False, True])
+def test_code_in_a_file_of_weights_is_not_run(forced: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if forced:
+        monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+
     class Bomb:
         def __reduce__(self) -> tuple[Any, ...]:
             return (Path.touch, (tmp_path / "exploded",))
 
     torch.save({"bomb": Bomb()}, tmp_path / "bomb.pth")
-    with pytest.raises(DataError, match="cannot be loaded"):
+    with pytest.raises(UnsafeFileError, match="is no safetensors file"):
         Backbone("fid", BACKBONE, tmp_path / "bomb.pth")
     with no_code_in_weights(), pytest.raises(Exception, match=r"weights_only|Weights only"):
         torch.load(tmp_path / "bomb.pth", weights_only=False)

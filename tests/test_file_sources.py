@@ -163,9 +163,9 @@ def test_every_problem_is_in_one_error(tmp_path: Path) -> None:
         f"{b}: 1 picture has no mate in {a}: alone.png. Add mates of the same name, or remove them.",
         f"{a}: 1 picture has another height x width than the mate in {b}: big.png (16 x 8, not 5 x 8). "
         "Scale or crop them alike.",
-        f"{a / 'text.png'}: is not a PNG, JPEG, WebP, BMP or TIFF picture, whatever its name. "
+        f"{a / 'text.png'}: is not a PNG, JPEG, WebP, BMP or TIFF picture nor .npy, whatever its name. "
         "Replace the file or remove it.",
-        f"{b / 'text.png'}: is not a PNG, JPEG, WebP, BMP or TIFF picture, whatever its name. "
+        f"{b / 'text.png'}: is not a PNG, JPEG, WebP, BMP or TIFF picture nor .npy, whatever its name. "
         "Replace the file or remove it.",
     ]
 

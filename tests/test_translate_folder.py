@@ -151,11 +151,12 @@ def test_no_more_pictures_are_held_than_is_said(tmp_path: Path) -> None:
     """However many there are: a batch for each of two workers."""
     for i in range(40):
         drawn(tmp_path / "in" / f"{i}.png", 8, 8 + 8 * (i % 3))
-    held = []
+    held, counting = [], threading.Lock()
 
     class Counts(Told):
         def translate(self, x: Tensor) -> Tensor:
-            held.append(sum(isinstance(thing, Work) for thing in gc.get_objects()))
+            with counting:  # two counts at a time would each hold what the other one has found
+                held.append(sum(isinstance(thing, Work) for thing in gc.get_objects()))
             return super().translate(x)
 
     method = Counts()
@@ -239,7 +240,7 @@ def test_ctrl_c_leaves_whole_files_and_no_threads(run: Cli, tmp_path: Path, monk
         drawn(tmp_path / "in" / f"{i}.png", 16, 16)
     code, _, err = run("translate", tmp_path / "in", tmp_path / "out", "--model", tmp_path, "--batch", 2)
     assert code == 130
-    assert "what is written is whole. Go on: the same command with --skip-existing." in err
+    assert "what is written is whole. Go on: the same command with --resume." in err
     stopped()
     done = images.list_images(tmp_path / "out")
     assert 5 <= len(done) < 30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from typer.main import get_group
 
 GROUPS = {
     "plugins": "Parts: list those installed, show one, write, check and mend packages.",
-    "data": "Public data sets: list them, get one.",
+    "data": "Data sets: list the public ones, get one, check the pictures of a recipe.",
 }
 """The verbs that have verbs of their own, in a module of the same name, which is imported when one is called."""
 
@@ -25,9 +26,19 @@ class Verbs(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # typer has a click of its own, or not
         """Put what a group's module holds in the place of its name."""
         name, command, rest = super().resolve_command(ctx, args)
+        if name == "train":
+            rest = _with_latest(rest)
         if name in GROUPS:
             command = get_group(importlib.import_module(f"i2i.cli.{name}").group)
         return name, command, rest
+
+
+def _with_latest(words: Sequence[str]) -> list[str]:
+    """Let `--resume` without a run mean the latest: typer has no option whose value may be left out."""
+    found: list[str] = []
+    for word, following in itertools.pairwise([*words, "-"]):
+        found += ["--resume", "latest"] if word == "--resume" and following.startswith("-") else [word]
+    return found
 
 
 app = typer.Typer(

@@ -18,11 +18,18 @@ if TYPE_CHECKING:
 def train(
     recipe: Annotated[Path | None, typer.Argument(help="A TOML recipe.", show_default=False)] = None,
     settings: Settings = [],  # noqa: B006
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with this run.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Go on with this run; without RUN, or latest: with the last unfinished one."),
+    ] = None,
     runs: Runs = Path("runs"),
     device: Device = "auto",
     profile: Annotated[
         bool, typer.Option("--profile", help="Also write where the time of some steps goes: profile.html.")
+    ] = False,
+    deterministic: Annotated[
+        bool,
+        typer.Option("--deterministic", help="The same bits every time, on CUDA too, or a refusal."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -30,22 +37,26 @@ def train(
     if recipe is not None and resume is not None:
         raise UsageError("give a recipe, or a run with --resume, not both: a run goes on with its own recipe.")
     if recipe is None and resume is None:
-        raise UsageError("give a recipe to train (i2i train RECIPE) or a run to go on with (i2i train --resume RUN).")
-    if resume is not None and settings:
-        raise UsageError("--set does not go with --resume: a run goes on with the recipe that it was started with.")
+        raise UsageError("give a recipe to train (i2i train RECIPE) or a run to go on with (i2i train --resume).")
+    if resume is not None and (settings or deterministic):
+        what = "--set" if settings else "--deterministic"
+        raise UsageError(f"{what} does not go with --resume: a run goes on with the recipe that it was started with.")
     from i2i.display import TrainDisplay
 
     plan = None
     if recipe is not None:
         from i2i.recipe import read
 
-        plan = read(recipe, settings)
+        plan = read(recipe, [*settings, *["train.deterministic=true"] * deterministic])
     from i2i import train as verb
+    from i2i.checkpoint import unfinished_run
 
     with TrainDisplay(terminal(stderr=as_json)) as display:
         if plan is not None:
             run = verb.start(plan, runs=runs, device=device, display=display, profile=profile)
         elif resume is not None:
+            if str(resume) == "latest":
+                resume = unfinished_run(runs).path
             run = verb.resume(resume, device=device, display=display, profile=profile)
     if as_json:
         print_json({"run": run.path, **run.result()})

@@ -35,47 +35,82 @@ def translate(
     reverse: Annotated[
         bool, typer.Option("--reverse", help="From the target to the input, by a model that learnt both ways.")
     ] = False,
-    format: Annotated[str, typer.Option(help="png, jpg, webp or tif.")] = "png",
+    format: Annotated[
+        str, typer.Option(help="png, jpg, webp, tif, npy, or auto: png, and tif or npy for what it cannot hold.")
+    ] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
-    skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Translate only what has no output yet.")
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on: translate what has no output yet, or one that is damaged or older than its input. Which model "
+            "made an output is not known: after another one, --overwrite.",
+        ),
     ] = False,
     runs: Runs = Path("runs"),
     device: Device = "auto",
     precision: Annotated[
-        str, typer.Option(help="float32, bf16, or auto: bf16 where the device multiplies it in hardware.")
+        str,
+        typer.Option(
+            help="float32, bf16, or auto: bf16 where the device has it and pictures have no more than 8 bits."
+        ),
     ] = "auto",
     batch: Annotated[
         int | None,
         typer.Option(help="Pictures at most that are translated at once. Default: what suits the device.", min=1),
     ] = None,
+    tile: Annotated[
+        int | None,
+        typer.Option(help="Translate pictures of more pixels a side tile by tile: memory does not grow with them."),
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option(help="Pixels that tiles share at least, and are blended in. Default: 64.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Translate every picture of a folder with a trained model."""
-    if overwrite and skip_existing:
-        raise UsageError("--overwrite or --skip-existing, not both.")
+    if overwrite and resume:
+        raise UsageError("--overwrite or --resume, not both.")
     from i2i import folder
+    from i2i.translate import checked
 
-    items = folder.plan(input_dir, output_dir, extension=format, overwrite=overwrite or skip_existing)
-    items = _wanted(items, input_dir, skip_existing)
+    cut = checked(tile, overlap)
+    again, translator = overwrite or resume, None
+    if format == "auto":  # which depends on what the model makes
+        exact = folder.any_deep(input_dir, device)
+        translator = _translator(model, runs, device, precision, stochastic=stochastic, reverse=reverse, exact=exact)
+    items = folder.plan(
+        input_dir, output_dir, extension=translator.extension if translator else format, overwrite=again
+    )
+    items = _wanted(items, input_dir, resume)
     results: list[Result] = []
     if items:
         masks = folder.finder(input_dir, mask, "mask") if mask else None
         guides = folder.finder(input_dir, guide, "guide") if guide else None
-        translator = _translator(model, runs, device, precision, stochastic=stochastic, reverse=reverse)
+        if translator is None:
+            exact = folder.any_deep(input_dir, device)
+            translator = _translator(
+                model, runs, device, precision, stochastic=stochastic, reverse=reverse, exact=exact
+            )
         _check_model(translator, format, mask, guide)
-        work = folder.translate_folder(translator, items, masks=masks, guides=guides, seed=seed, batch=batch)
+
+        def say(text: str) -> None:
+            terminal(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+
+        work = folder.translate_folder(
+            translator, items, masks=masks, guides=guides, seed=seed, batch=batch, cut=cut, say=say
+        )
         results = _followed(work, items)
     _report(results, output_dir, as_json)
 
 
-def _wanted(items: list[Item], input_dir: Path, skip_existing: bool) -> list[Item]:
+def _wanted(items: list[Item], input_dir: Path, resume: bool) -> list[Item]:
     """Return the items that are to be translated; say what is left out."""
-    from i2i import images
+    from i2i import folder, images
 
     console = terminal(stderr=True)
-    if skip_existing:
-        count, items = len(items), [item for item in items if not item.target.exists()]
+    if resume:
+        count, items = len(items), [item for item in items if not folder.whole(item)]
         console.print(f"{count - len(items)} of {count} were there already")
     if items and (others := images.list_others(input_dir)):
         kinds = ", ".join(sorted({path.suffix or path.name for path in others}))
@@ -86,7 +121,7 @@ def _wanted(items: list[Item], input_dir: Path, skip_existing: bool) -> list[Ite
 
 
 def _translator(
-    model: Path | None, runs: Path, device: str, precision: str, *, stochastic: bool, reverse: bool
+    model: Path | None, runs: Path, device: str, precision: str, *, stochastic: bool, reverse: bool, exact: bool
 ) -> Translator:
     """Load the model that was named, or that of the newest run, which is said."""
     from i2i.checkpoint import newest_run
@@ -96,7 +131,7 @@ def _translator(
         model = newest_run(runs).path
         text = f"model: {model} (the newest finished run)"
         terminal(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
-    return load(model, device, precision, stochastic=stochastic, reverse=reverse)
+    return load(model, device, precision, stochastic=stochastic, reverse=reverse, exact=exact)
 
 
 def _check_model(translator: Translator, format: str, mask: Path | None, guide: Path | None) -> None:
@@ -121,7 +156,7 @@ def _followed(work: Generator[Result, None, None], items: list[Item]) -> list[Re
                 results.append(result)
     except KeyboardInterrupt:
         done = f"stopped after {len(results)} of {len(items)}; what is written is whole."
-        raise Interrupted(f"{done} Go on: the same command with --skip-existing.", 130) from None
+        raise Interrupted(f"{done} Go on: the same command with --resume.", 130) from None
     order = {item: place for place, item in enumerate(items)}
     return sorted(results, key=lambda result: order[result[0]])
 

@@ -41,6 +41,11 @@ def assigned(
             raise UsageError(
                 f"{source}: the picture {name!r} has {spec.channels} channels; {source} are made with 1 or 3."
             )
+        if spec.bits not in (None, 8) or spec.range not in (None, (0, 255)):
+            raise UsageError(
+                f"{source}: are drawn with 8 bits a sample, and the task says other bits or another range of {name!r}. "
+                "Leave both out, or set bits = 8."
+            )
         found[name] = layer
     return found
 

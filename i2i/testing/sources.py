@@ -7,6 +7,7 @@ import pickle
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -54,6 +55,10 @@ def source_gives_what_is_asked(part: Part) -> None:
         assert len(set(sizes.values())) == 1, f"pictures of one scene differ in size: {sizes}"
     if hasattr(source, "describe"):
         assert isinstance(source.describe(0), str) and source.describe(0), "'describe' gives no words for a sample"
+    if hasattr(source, "files"):
+        missing = [f"{name}: {path}" for name, path in source.files(0).items() if not Path(path).is_file()]
+        assert not missing, f"'files' names what is not there: {', '.join(missing)}"
+        assert set(source.files(0)) <= set(images), "'files' names pictures that were not asked for"
 
 
 def source_is_stable(part: Part) -> None:

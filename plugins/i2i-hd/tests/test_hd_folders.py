@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from i2i_hd.folders import LabelFolders
 
-from i2i import images
+from i2i import audit, images, recipe
 from i2i.contracts import ImageSpec
 from i2i.errors import DataError, UsageError
 
@@ -118,3 +118,26 @@ def test_colours_in_place_of_indices_are_refused(tmp_path: Path) -> None:
     put(tmp_path / "train_img" / "a.png", photo=True)
     with pytest.raises(DataError, match="single-channel"):
         LabelFolders(TWO, root=tmp_path)
+
+
+def test_the_audit_names_what_is_missing_and_what_is_broken(tmp_path: Path) -> None:
+    for stem in "1234":
+        put(tmp_path / f"train_label/{stem}.png", int(stem))
+        put(tmp_path / f"train_inst/{stem}.png", int(stem), deep=True)
+        put(tmp_path / f"train_img/{stem}.jpg", 40 * int(stem), photo=True)
+    (tmp_path / "train_inst/2.png").unlink()
+    (tmp_path / "train_img/3.jpg").write_bytes(b"")
+    (tmp_path / "train_label/4.png").unlink()
+    put(tmp_path / "train_label/4.png", 99)
+    text = 'method = "pix2pix"\n[task]\nname = "instances"\nclasses = 35\n[train]\nsteps = 1\n'
+    text += f'[source]\nname = "label_folders"\nroot = "{tmp_path}"\n'
+    found = audit.audit(recipe.parse(tmp_path / "recipe.toml", text.encode())).findings
+    told = [(one.kind, [str(Path(file).relative_to(tmp_path)) for file in one.files]) for one in found]
+    assert told[:4] == [
+        ("no mate", ["train_label/2.png"]),
+        ("no mate", ["train_img/2.jpg"]),
+        ("unreadable", ["train_img/3.jpg"]),
+        ("classes", ["train_label/4.png"]),
+    ]
+    assert {kind for kind, _ in told[4:]} == {"constant"}
+    assert found[0].text == "has no instance"

@@ -175,6 +175,11 @@ class Broken(Exception):
     """Ends a run after a step."""
 
 
+def state(run: Path, step: int) -> dict[str, Tensor]:
+    (path,) = (run / "state").glob(f"{step:09d}-*.safetensors")
+    return load_file(path)
+
+
 class BreaksAt:
     """A display that breaks the run off."""
 
@@ -182,6 +187,8 @@ class BreaksAt:
         self.step = step
 
     def note(self, text: str) -> None: ...
+
+    def warn(self, text: str) -> None: ...
 
     def progress(self, step: int, steps: int, entry: Mapping[str, float]) -> None:
         if step == self.step:
@@ -202,10 +209,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_resumed_run_equals_the_unbroken_one_bit_for_bit(runs: Path) -> None:
-    half = load_file(runs / "whole" / "state" / "000000003.safetensors")
+    half = state(runs / "whole", 3)
     assert half["method/pool.a._extra_state"].shape == (3, 3, 32, 32)  # has begun to fill
-    whole = load_file(runs / "whole" / "state" / "000000006.safetensors")
-    resumed = load_file(runs / "broken" / "state" / "000000006.safetensors")
+    whole = state(runs / "whole", 6)
+    resumed = state(runs / "broken", 6)
     assert whole["method/pool.a._extra_state"].shape == (4, 3, 32, 32)  # and is full
     assert whole.keys() == resumed.keys()
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
@@ -225,8 +232,8 @@ def test_without_its_pool_a_resumed_run_would_differ(runs: Path, monkeypatch: py
         with pytest.raises(PluginError, match="Broken"):
             train.start(plan, runs=runs, device="cpu", display=BreaksAt(3), name="poolless")
         train.resume(runs / "poolless", device="cpu", display=display)
-    whole = load_file(runs / "whole" / "state" / "000000006.safetensors")
-    without = load_file(runs / "poolless" / "state" / "000000006.safetensors")
+    whole = state(runs / "whole", 6)
+    without = state(runs / "poolless", 6)
     assert not torch.equal(whole["method/pool.a._extra_state"], without["method/pool.a._extra_state"])
 
 

@@ -1,6 +1,7 @@
 """What the two unpaired sources give, how mates are drawn, and what they say of folders that will not do."""
 
 import functools
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from i2i_unpaired.halves import UnpairedOf
 from i2i_unpaired.task import Unpaired
 from PIL import Image
 
-from i2i import images, recipe
+from i2i import audit, images, recipe
 from i2i.compose import compose
 from i2i.contracts import ImageSpec
 from i2i.data import Samples
@@ -162,3 +163,27 @@ steps = 1
     assert sample["a"].shape == sample["b"].shape == (3, 4, 4)
     with pytest.raises(UsageError, match=r"metrics\.0.*no pairs of one scene"):
         compose(recipe.parse(Path("horses.toml"), text.encode(), ['metrics=["l1"]']))
+
+
+def test_the_audit_looks_at_every_file_once(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in (*(f"trainA/{i}.png" for i in range(3)), *(f"trainB/{i}.png" for i in range(7)), "testA/1.png"):
+        images.write(tmp_path / name, rng.integers(0, 256, (24, 24, 3), dtype=np.uint8))
+    (tmp_path / "trainA/1.png").write_bytes((tmp_path / "trainA/1.png").read_bytes()[:-9])
+    (tmp_path / "trainB/4.png").write_bytes(b"no picture")
+    images.write(tmp_path / "trainA/2.png", np.zeros((24, 24, 3), np.uint8), overwrite=True)
+    shutil.copy(tmp_path / "trainB/0.png", tmp_path / "testA/0.png")
+    shutil.copy(tmp_path / "trainB/0.png", tmp_path / "trainB/6.png")
+    shutil.copy(tmp_path / "trainA/0.png", tmp_path / "testA/1.png")
+    shutil.copytree(tmp_path / "testA", tmp_path / "testB")
+    text = f'task = "unpaired"\nmethod = "cyclegan"\n[source]\nname = "unpaired"\nroot = "{tmp_path}"\n'
+    text += f'[validation]\nname = "unpaired"\nroot = "{tmp_path}"\nsplit = "test"\n[train]\nsteps = 1\n'
+    found = audit.audit(recipe.parse(tmp_path / "recipe.toml", text.encode())).findings
+    assert [(one.kind, one.split, [str(Path(file).relative_to(tmp_path)) for file in one.files]) for one in found] == [
+        ("unreadable", "source", ["trainA/1.png"]),
+        ("unreadable", "source", ["trainB/4.png"]),
+        ("duplicate", "validation", ["testB/0.png"]),
+        ("duplicate", "validation", ["testA/1.png"]),
+        ("duplicate", "source", ["trainB/6.png"]),
+        ("constant", "source", ["trainA/2.png"]),
+    ]

@@ -11,7 +11,7 @@ import numpy as np
 
 from i2i import images as files
 from i2i.contracts import ImageSpec
-from i2i.errors import DataError, UsageError, nearest
+from i2i.errors import DataError, FaultyFiles, UsageError, nearest
 
 if TYPE_CHECKING:
     from i2i.contracts import Sample
@@ -71,12 +71,13 @@ class LabelFolders:
                 )
         self.images = dict(images)
         problems: list[str] = []
+        left_out: list[tuple[str, str]] = []
         folders = {name: Path(root, places[name].folder.format(split=split)) for name in images}
         found = {name: _named(folders[name], places[name].endings, problems) for name in images}
-        self.samples = _matched(folders, found, problems)
+        self.samples = _matched(folders, found, problems, left_out)
         problems += _unlike(self.samples)
         if problems:
-            raise DataError("\n".join(dict.fromkeys(problems)))
+            raise FaultyFiles("\n".join(dict.fromkeys(problems)), self, left_out)
         for name, path in self.samples[0].items():
             if self.images[name].classes is not None:
                 files.read_index(path)  # colours in place of indices are mostly so in every file: one shows it
@@ -96,6 +97,10 @@ class LabelFolders:
     def describe(self, index: int, /) -> str:
         """Return the paths of a sample's files."""
         return " and ".join(map(str, self.samples[index].values()))
+
+    def files(self, index: int, /) -> dict[str, Path]:
+        """Return the files of a sample's pictures."""
+        return self.samples[index]
 
 
 def _named(folder: Path, endings: Sequence[str], problems: list[str]) -> dict[str, Path]:
@@ -119,14 +124,21 @@ def _named(folder: Path, endings: Sequence[str], problems: list[str]) -> dict[st
 
 
 def _matched(
-    folders: Mapping[str, Path], found: Mapping[str, Mapping[str, Path]], problems: list[str]
+    folders: Mapping[str, Path],
+    found: Mapping[str, Mapping[str, Path]],
+    problems: list[str],
+    left_out: list[tuple[str, str]],
 ) -> list[dict[str, Path]]:
-    """Return the samples whose pictures are all there; add to `problems` what is missing where."""
+    """Return the samples whose pictures are all there; tell `problems` and `left_out` what is missing where."""
     every = list(dict.fromkeys(key for named in found.values() for key in named))
     for name, named in found.items():
         missing = [key for key in every if key not in named] if named else []
         problems += _problem(folders[name], missing, f"no {name} here", "Add what is missing, or remove its mates")
     whole = [key for key in every if all(key in named for named in found.values())]
+    for named in found.values():
+        for key in sorted(named.keys() - set(whole)):
+            lacks = " and no ".join(name for name, others in found.items() if key not in others)
+            left_out.append((str(named[key]), f"has no {lacks}"))
     return [{name: named[key] for name, named in found.items()} for key in whole]
 
 

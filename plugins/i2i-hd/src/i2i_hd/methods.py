@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,10 @@ from i2i_hd.style import MakeEncoder, Styled, VAEEncoder
 Phase = Literal["coarse", "frozen", "whole"]
 """What pix2pixHD trains of its generator: the global one alone, the enhancers around it alone, or all of it."""
 SPADE_DISCRIMINATOR: MakeDiscriminator = partial(Multiscale, scales=2, spectral=True)
+FEATURES = (
+    "How far the discriminator's features of translations are from those of the real pictures, times its weight. It "
+    "falls, then follows the discriminator, whose features go on changing: it need not end lower than it was."
+)
 
 
 class Pix2PixHD(nn.Module):
@@ -36,6 +40,8 @@ class Pix2PixHD(nn.Module):
     for so many steps after these the enhancers are trained alone, and then all of it. With 0 and 0 all of it is trained
     from the start; a generator other than `pix2pixhd` knows no other way.
     """
+
+    terms: ClassVar = {"features": FEATURES}
 
     steps: Tensor
 
@@ -120,6 +126,14 @@ class SPADE(nn.Module):
     and a mean over the batch (section 3; the authors' code sums over the batch too). A translation has the mean of the
     style's codes, or the code 0 where there is none; a stochastic one draws.
     """
+
+    terms: ClassVar = {
+        "features": FEATURES,
+        "divergence": (
+            "How far the styles of pictures are from a normal distribution, times its weight. It rises at first, "
+            "when the encoder begins to say something, and settles; where it is zero, styles say nothing."
+        ),
+    }
 
     def __init__(
         self,

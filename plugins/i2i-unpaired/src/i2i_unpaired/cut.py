@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +36,15 @@ class CUT(nn.Module):
     their translations' features mirrored back (FastCUT, in the authors' code). UsageError for an unknown layer, and
     where a translation cannot be shown to its own generator for its channels.
     """
+
+    terms: ClassVar = {
+        "nce": (
+            "How hard it is to find again, by its features, each patch of the input in the translation: at first "
+            "about the logarithm of the number of patches (5.5 for 256), times λ; it falls and then stays well "
+            "above zero."
+        ),
+        "heads/nce": "The same numbers as the generator's, by which the heads learn to compare patches.",
+    }
 
     def __init__(
         self,

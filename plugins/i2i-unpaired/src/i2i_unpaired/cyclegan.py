@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,6 +30,14 @@ class CycleGAN(nn.Module):
     of the passes through the generators. pool: how many earlier translations each discriminator is shown some of; 0 for
     none. UsageError where a task cannot be translated back.
     """
+
+    terms: ClassVar = {
+        "cycle": (
+            "How far a picture is from its translation back, times λ. It falls quickly and then slowly; where it "
+            "is near zero from early on, too little may be changed: look at the pictures."
+        ),
+        "identity": "How much a generator changes what is of its own target already. It falls with the cycle's term.",
+    }
 
     def __init__(
         self,

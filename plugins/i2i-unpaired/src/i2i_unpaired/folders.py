@@ -10,7 +10,7 @@ import numpy as np
 
 from i2i import images as files
 from i2i.contracts import ImageSpec
-from i2i.errors import DataError, UsageError, nearest
+from i2i.errors import DataError, FaultyFiles, UsageError, nearest
 
 if TYPE_CHECKING:
     from i2i.contracts import Sample
@@ -45,16 +45,18 @@ class UnpairedFolders:
         self.folders = _folders(root, split, a, b)
         self.paths: list[list[Path]] = []
         problems: list[str] = []
-        for folder in self.folders:
+        for folder, spec in zip(self.folders, images.values(), strict=True):
             try:
                 self.paths.append(files.list_images(folder))
-                problems += files.sizes(self.paths[-1])[1]
+                problems += files.sizes(self.paths[-1], spec)[1]
             except DataError as error:
                 problems.append(str(error))
-        if problems:
+        if len(self.paths) < 2:
             raise DataError("\n".join(problems))
 
         self.anchor = 0 if len(self.paths[0]) >= len(self.paths[1]) else 1
+        if problems:
+            raise FaultyFiles("\n".join(problems), self)
 
     def __len__(self) -> int:
         return len(self.paths[self.anchor])
@@ -73,12 +75,16 @@ class UnpairedFolders:
         for side, (name, spec) in enumerate(self.images.items()):
             paths = self.paths[side]
             path = paths[(index if side == self.anchor else mate) % len(paths)]
-            sample[name] = np.array(files.read(path).to_channels(spec.channels).pixels.transpose(2, 0, 1), order="C")
+            sample[name] = np.array(files.read(path, spec=spec).pixels.transpose(2, 0, 1), order="C")
         return sample
 
     def describe(self, index: int, /) -> str:
         """Return the path of a sample's picture in the larger set, and where its mate is from."""
         return f"{self.paths[self.anchor][index]} with a mate from {self.folders[1 - self.anchor]}"
+
+    def files(self, index: int, /) -> dict[str, Path]:
+        """Return the files of `source[index]`, whose mates are taken in turn."""
+        return {name: paths[index % len(paths)] for name, paths in zip(self.images, self.paths, strict=True)}
 
 
 def _check_task(images: Mapping[str, ImageSpec]) -> None:

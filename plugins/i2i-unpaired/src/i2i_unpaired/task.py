@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor
 
-from i2i.contracts import Batch, Count, ImageSpec
+from i2i.contracts import Batch, Bits, Count, ImageSpec
 
 if TYPE_CHECKING:
     from i2i.contracts import Images
@@ -17,14 +17,22 @@ if TYPE_CHECKING:
 class Unpaired:
     """Translate pictures of set `a` into pictures as those of set `b`, or the other way; all are in [0, 1].
 
-    channels: those of every picture, 1 for grey and 3 for RGB. to: the set that is made. In network space both are in
-    [-1, 1].
+    channels, bits, range: of every picture, as of the task `paired`: 1 for grey, 3 for RGB or any number; 8, 16, or 32
+    for float; the stored values that are 0 and 1 here. to: the set that is made. In network space both are in [-1, 1].
     """
 
     paired = False
 
-    def __init__(self, *, channels: Count = 3, to: Literal["a", "b"] = "b") -> None:
-        self.images: Mapping[str, ImageSpec] = {"a": ImageSpec(channels), "b": ImageSpec(channels)}
+    def __init__(
+        self,
+        *,
+        channels: Count = 3,
+        bits: Bits | None = None,
+        range: tuple[float, float] | None = None,
+        to: Literal["a", "b"] = "b",
+    ) -> None:
+        self.spec = ImageSpec(channels, bits=bits, range=range)
+        self.images: Mapping[str, ImageSpec] = {"a": self.spec, "b": self.spec}
         self.inputs: tuple[str, ...] = ("a" if to == "b" else "b",)
         self.target: str = to
         self.in_channels = self.out_channels = channels
@@ -47,4 +55,6 @@ class Unpaired:
 
     def reverse(self) -> Unpaired:
         """Return the task of translating the other way."""
-        return Unpaired(channels=self.in_channels, to="a" if self.target == "b" else "b")
+        bits = cast("Bits | None", self.spec.bits)
+        to: Literal["a", "b"] = "a" if self.target == "b" else "b"
+        return Unpaired(channels=self.in_channels, bits=bits, range=self.spec.range, to=to)
