@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 from i2i import images, shifts
 from i2i.build import name_of
-from i2i.compose import check_pairs, make, make_samples
+from i2i.compose import check_pairs, make_samples, make_task
 from i2i.contracts import ImageSpec, Sample, Task
 from i2i.data import Samples, in_order
 from i2i.errors import FaultyFiles, I2IError
@@ -107,7 +107,7 @@ def audit(recipe: Recipe, follow: Follow = lambda split, seen, count: seen) -> A
     UsageError for a recipe that cannot be, DataError for a folder that is not there. Files that the source itself
     finds to be unfit are listed, where it tells which they are with FaultyFiles, and the rest is looked at.
     """
-    task: Task = make(recipe.task, contract=Task)
+    task = make_task(recipe)
     looked = []
     for split, data in (("source", recipe.source), ("validation", recipe.validation)):
         if data is not None:
@@ -224,7 +224,8 @@ class Look(Dataset[Any]):
                     seen.faults.append(Fault("unreadable", (name,), self._said(seen.index, own)))
                 broken[path] = str(own)
         if not any(broken.values()) and len(names) == len(self.specs):
-            seen.faults.append(Fault("values" if files else "unreadable", names, self._said(seen.index, error)))
+            named = tuple(name for name, path in files.items() if str(error).startswith(f"{path}: ")) or names
+            seen.faults.append(Fault("values" if files else "unreadable", named, self._said(seen.index, error)))
         return {} if self.samples.paired else whole
 
     def _said(self, index: int, error: Exception) -> str:
@@ -483,13 +484,13 @@ def sheet(found: Audit, rows: int) -> npt.NDArray[np.uint8] | None:
     """Return the worst findings as a contact sheet, H × W × 3: what is wrong, the pictures, and what they repeat.
 
     The kinds take turns, so that a thousand duplicates do not hide one shift. A pair has its edges laid over each
-    other as well, red and green: yellow where they agree. None where nothing found can be seen.
+    other as well, red and green: yellow where they agree. None where nothing found can be shown.
     """
     palette = getattr(found.task, "palette", None)
     turns = (finding for round in zip_longest(*found.by_kind().values()) for finding in round if finding)
     shown: list[list[npt.NDArray[np.uint8]]] = []
     for finding in turns:
-        if len(shown) < rows and finding.sample is not None and finding.kind != "unreadable":
+        if len(shown) < rows and (finding.sample is not None or finding.kind == "no mate"):
             shown += _row(found, finding, palette)
     return images.contact_sheet(shown, cell=CELL) if shown else None
 
@@ -497,9 +498,13 @@ def sheet(found: Audit, rows: int) -> npt.NDArray[np.uint8] | None:
 def _row(
     found: Audit, finding: Finding, palette: Sequence[Sequence[int]] | None
 ) -> Iterator[list[npt.NDArray[np.uint8]]]:
-    """Yield the row of a finding, if its pictures can be read."""
-    assert finding.sample is not None
-    row = [_words(f"{finding.kind}: {finding.split} {finding.sample}\n{finding.text}\n{' and '.join(finding.files)}")]
+    """Yield the row of a finding, if any of its pictures can be read."""
+    place = finding.split if finding.sample is None else f"{finding.split} {finding.sample}"
+    row = [_words(f"{finding.kind}: {place}\n{finding.text}\n{' and '.join(finding.files)}")]
+    if finding.sample is None or finding.kind == "unreadable":
+        row += [_of_file(file) for file in finding.files]
+        yield row
+        return
     for split, index in [(finding.split, finding.sample), *([finding.other] if finding.other else [])]:
         samples = found.splits[split]
         try:
@@ -510,6 +515,15 @@ def _row(
         if finding.kind == "shift":
             row.append(_laid_over(pictures, samples.images))
     yield row
+
+
+def _of_file(file: str) -> npt.NDArray[np.uint8]:
+    """Return a picture file to look at, or that there is nothing to look at."""
+    try:
+        pixels = images.read(file).pixels
+    except I2IError:
+        return _words("(cannot be shown)")
+    return _seen(pixels.transpose(2, 0, 1), ImageSpec(pixels.shape[2]), None)
 
 
 def _laid_over(pictures: Mapping[str, np.ndarray], specs: Mapping[str, ImageSpec]) -> npt.NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from i2i.compose import Pipeline, rehearse, takes_channels_last
-from i2i.contracts import Batch, deep
+from i2i.contracts import Batch
 from i2i.engine import choices, pick_device, players
 from i2i.errors import I2IError, told
 from i2i.memory import Count, copy_without_numbers, cut, free_memory, without_numbers
@@ -75,7 +75,7 @@ def summarise(pipeline: Pipeline, device: str = "auto") -> Summary:
         free=free,
         remedies=remedies,
         device=where.type,
-        chosen={**choices(settings, where, deep=deep(pipeline.task.images)), "cache": str(cache_of(pipeline, where))},
+        chosen={**choices(settings, where, deep=samples.deep), "cache": str(cache_of(pipeline, where))},
     )
 
 

@@ -212,9 +212,10 @@ class Run:
         warnings: list[str] = []
         for state in reversed(self._states()):
             try:
-                return _step_of(state), _read_tensors(state, state.stem.partition("-")[2]), warnings
+                tensors = _read_tensors(state, state.stem.partition("-")[2])
+                return _step_of(state), tensors, [f"{text} Falling back to the state before it." for text in warnings]
             except (UnsafeFileError, DataError) as error:
-                warnings.append(f"{error} Falling back to the state before it.")
+                warnings.append(str(error))
         problem = " ".join([*warnings, f"{self.path}: has no whole training state to go on from: train anew."])
         raise (UnsafeFileError if warnings else DataError)(problem)
 

@@ -38,7 +38,7 @@ class Pipeline:
 
 def compose(recipe: Recipe) -> Pipeline:
     """Build what a recipe names, data first: a missing folder is known before a network is made."""
-    task: Task = make(recipe.task, contract=Task)
+    task = make_task(recipe)
     _check_names(recipe, task)
     samples = make_samples(recipe.source, task)
     held_out = make_samples(recipe.validation, task) if recipe.validation else None
@@ -58,6 +58,14 @@ def compose(recipe: Recipe) -> Pipeline:
             [Problem(("optimizer", n), text.format(nearest(n, known), ", ".join(known))) for n in unknown]
         )
     return Pipeline(recipe, task, method, samples, held_out, augment)
+
+
+def make_task(recipe: Recipe) -> Task:
+    """Make a recipe's task; what it refuses is told with the line."""
+    try:
+        return cast(Task, make(recipe.task, contract=Task))
+    except UsageError as error:
+        raise recipe.error([Problem(("task",), str(error))]) from error
 
 
 def _check_names(recipe: Recipe, task: Task) -> None:

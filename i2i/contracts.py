@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_che
 
 from annotated_types import Ge, Gt, Interval
 
+from i2i.errors import UsageError
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
@@ -44,7 +46,7 @@ class ImageSpec:
     channels: 1 grey, 3 RGB, 4 with alpha, or any number. classes: when set, the picture is a map of class indices 0 ...
     classes-1 (channels is 1), resampled by nearest and never blended. void: the index that counts for nothing, if there
     is one. bits: of a stored sample, 8, 16, or 32 for float; None for any. range: the stored values that picture space
-    has as 0 and 1; None for all that the integers have, and for float as it is. ValueError for an empty range.
+    has as 0 and 1; None for all that the integers have, and for float as it is. UsageError for an empty range.
     """
 
     channels: int = 3
@@ -58,11 +60,11 @@ class ImageSpec:
             return
         low, high = self.range
         if not -1e30 < low < high < 1e30:
-            raise ValueError(f"range = [{low:g}, {high:g}]: give two numbers, the lower one first")
+            raise UsageError(f"range = [{low:g}, {high:g}]: give two numbers, the lower one first.")
         if self.bits in (8, 16):
             least = -(2 ** (self.bits - 1)) if low < 0 else 0
             if not least <= low < high <= least + 2**self.bits - 1:
-                raise ValueError(f"range = [{low:g}, {high:g}]: {self.bits} bits do not hold it; change one of the two")
+                raise UsageError(f"range = [{low:g}, {high:g}]: {self.bits} bits do not hold it; change one of both.")
 
     @property
     def deep(self) -> bool:

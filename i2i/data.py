@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from i2i.contracts import Images, ImageSpec, Sample, Source
+from i2i.contracts import Images, ImageSpec, Sample, Source, deep
 from i2i.errors import DataError, I2IError, PluginError, told
 
 Prepare = Callable[[Sample, int], Sample]
@@ -110,6 +111,18 @@ class Samples(Dataset[Any]):
         if self.shelf and not draw and sample.keys() >= self.images.keys():
             self.shelf.put(index, {name: sample[name] for name in self.images})
         return sample
+
+    @cached_property
+    def deep(self) -> bool:
+        """Whether pictures have more than 8 bits a sample: the task says so, or else those of the first sample do."""
+        if deep(self.images):
+            return True
+        unsaid = [name for name, spec in self.images.items() if spec.classes is None and spec.bits is None]
+        try:
+            first = self.source[0]
+            return any(np.asarray(first[name]).dtype != np.uint8 for name in unsaid)
+        except Exception:  # whatever it was, it is told when the sample's turn comes
+            return False
 
     @property
     def paired(self) -> bool:

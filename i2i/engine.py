@@ -67,20 +67,23 @@ def pick_precision(name: str, device: torch.device, *, deep: bool = False) -> to
     """
     if name != "auto":
         return torch.bfloat16 if name == "bf16" else torch.float32
-    return torch.bfloat16 if _has_bf16(device) and not deep else torch.float32
+    return torch.bfloat16 if has_bf16(device) and not deep else torch.float32
 
 
-def _has_bf16(device: torch.device) -> bool:
+def has_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 in hardware."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # AVX-512 without AMX gains little, and CPUs without both emulate bfloat16 slowly.
-    amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(device.type == "cpu" and amx and amx())
+    if device.type != "cpu":
+        return False
+    # Other CPUs emulate bfloat16, which is slower than float32.
+    asked = (getattr(torch.cpu, f"_is_{unit}_supported", None) for unit in ("amx_tile", "avx512_bf16"))
+    return any(has() for has in asked if has)
 
 
 def choices(settings: TrainSettings, device: torch.device, *, deep: bool = False) -> dict[str, str]:
     """Return what the recipe's `auto` values come to on a device, and why, in words."""
-    hardware = f"this {device.type} multiplies bfloat16 in hardware" if _has_bf16(device) else "no bfloat16 in hardware"
+    hardware = f"this {device.type} multiplies bfloat16 in hardware" if has_bf16(device) else "no bfloat16 in hardware"
     hardware = "pictures of more than 8 bits a sample, which bfloat16 would not keep" if deep else hardware
     precision = str(pick_precision(settings.precision, device, deep=deep)).removeprefix("torch.")
     compiled = "auto: a minute of compiling gains little over the layouts" if settings.compile == "auto" else "as said"
@@ -295,7 +298,7 @@ class Training:
                 for slot, value in optimizer.state.get(row, {}).items():
                     held[f"the optimizer's {slot} of weight {names[parameter]}"] = value
         for name, value in held.items():
-            if not torch.isfinite(value.sum()):
+            if not torch.isfinite(value.sum()) and not torch.isfinite(value).all():  # a sum may overflow by itself
                 raise DivergedError(f"{name} is not finite after step {self.step}. Try a lower learning rate.")
 
 

@@ -16,7 +16,7 @@ from i2i import build, images
 from i2i.build import Part
 from i2i.checkpoint import Run, load_model
 from i2i.compose import blamed, check_pairs, forward, make, make_samples, rebuild, shown, with_mask
-from i2i.contracts import Batch, Images, ImageSpec, Metric, Sample, Task, deep
+from i2i.contracts import Batch, Images, ImageSpec, Metric, Sample, Task
 from i2i.data import Samples, fixed, mix, together
 from i2i.engine import pick_device, pick_precision
 from i2i.errors import I2IError, UsageError
@@ -46,7 +46,7 @@ class HeldOut:
         where = pick_device(device)
         task, method = rebuild(*load_model(run.model))
         samples = make_samples(plan.validation, task)
-        precision = pick_precision(plan.train.precision, where, deep=deep(task.images))
+        precision = pick_precision(plan.train.precision, where, deep=samples.deep)
         return cls(task, method.to(where), samples, where, precision)
 
     @property

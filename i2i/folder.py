@@ -10,7 +10,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,11 @@ WINDOW = 256
 
 @dataclass(frozen=True)
 class Item:
-    """One picture of a folder and where its translation goes."""
+    """One picture of a folder and where its translation goes; rival: another picture that would go there as well."""
 
     source: Path
     target: Path
+    rival: Path | None = None
 
 
 Result = tuple[Item, I2IError | None]
@@ -48,6 +49,8 @@ def plan(
     input_dir: Path, output_dir: Path, *, extension: str | Callable[[Path], str] = "png", overwrite: bool = False
 ) -> list[Item]:
     """Return what a translation of a folder will read and write; every obstacle is found before the first picture.
+
+    Of pictures whose translations would have one name none is translated, as each is told.
 
     extension: of every output, or what gives it for an input, such as `Translator.extension`.
     """
@@ -63,11 +66,13 @@ def plan(
         Item(path, output_dir / path.relative_to(input_dir).with_suffix(f".{end}"))
         for path, end in zip(sources, ends, strict=True)
     ]
-    first: dict[Path, Path] = {}
+    alike: dict[Path, list[Path]] = {}
     for item in items:
-        if (other := first.setdefault(item.target, item.source)) != item.source:
-            raise UsageError(f"{other} and {item.source} would both become {item.target}: rename one of them.")
-    existing = [item.target for item in items if item.target.exists()]
+        alike.setdefault(item.target, []).append(item.source)
+    for place, item in enumerate(items):
+        if rival := next((other for other in alike[item.target] if other != item.source), None):
+            items[place] = replace(item, rival=rival)
+    existing = [item.target for item in items if item.target.exists() and not item.rival]
     if existing and not overwrite:
         raise UsageError(
             f"{existing[0]} exists already ({len(existing)} such file(s)). Add --resume to translate "
@@ -79,6 +84,8 @@ def plan(
 def whole(item: Item) -> bool:
     """Whether an item's output is there, can be read to its end, and is no older than the item."""
     try:
+        if item.rival:
+            return False
         images.read(item.target)
         return item.target.stat().st_mtime >= item.source.stat().st_mtime
     except (I2IError, OSError):
@@ -271,6 +278,10 @@ class Job:
     def read(self, item: Item) -> Work:
         """Read an item, its mask and its guide, and bring them into picture space on the host."""
         work, model = Work(item), self.translator
+        if item.rival:
+            text = f"{item.source}: would become {item.target}, and so would {item.rival}: rename one of them."
+            work.error = DataError(text)
+            return work
         try:
             with enough_memory(f"on reading {item.source}", "a smaller picture"):
                 work.picture = model.read(item.source)

@@ -14,7 +14,7 @@ import struct
 import uuid
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -251,39 +251,63 @@ def size(path: Path | str) -> tuple[int, int]:
 
 
 def sizes(paths: Iterable[Path], spec: ImageSpec | None = None) -> tuple[dict[Path, tuple[int, int]], list[str]]:
-    """Return (H, W) of every picture whose header can be read, and a line for each other one (10, then a count).
+    """Return (H, W) of every picture whose header can be read, and a line for each problem of others (10 at most).
 
-    spec: what a task says of them; a header that says otherwise (channels, bits) gives a line as well. Where the task
+    spec: what a task says of them; a header that says otherwise (channels, bits) is a problem as well. Where the task
     states a range, or the first picture holds no plain integers, PROBED of them, evenly spread, are read whole.
     Eight threads, which hide the latency of network disks; 10,000 local files take 1 to 3 s.
     """
 
-    def attempt(path: Path) -> Head | str:
+    def attempt(path: Path) -> Head | DataError:
         try:
             found = head(path)
         except DataError as error:
-            return str(error)
+            return error
         problem = stored.misfit(found, spec) if spec else ""
-        return f"{path}: {problem}." if problem else found
+        return DataError(f"{path}: {problem}.") if problem else found
 
-    def whole(path: Path) -> str:
+    def whole(path: Path) -> DataError | None:
         try:
             read(path, spec=spec)
         except DataError as error:
-            return str(error)
-        return ""
+            return error
+        return None
 
     paths = list(paths)
     with ThreadPoolExecutor(8) as pool:
         results = list(zip(paths, pool.map(attempt, paths), strict=True))
-        lines = [result for _, result in results if isinstance(result, str)]
-        good = [(path, result) for path, result in results if not isinstance(result, str)]
-        if spec and not lines and good and spec.classes is None and (spec.range or good[0][1].bits > 16):
-            chosen = dict.fromkeys(good[i * (len(good) - 1) // max(1, PROBED - 1)][0] for i in range(PROBED))
-            lines = [line for line in pool.map(whole, chosen) if line]
+        good = {path: found for path, found in results if isinstance(found, Head)}
+        bad = {path: found for path, found in results if isinstance(found, DataError)}
+        if spec and not bad and good and spec.classes is None and (spec.range or next(iter(good.values())).bits > 16):
+            there = list(good)
+            chosen = dict.fromkeys(there[i * (len(there) - 1) // max(1, PROBED - 1)] for i in range(PROBED))
+            bad = {path: error for path, error in zip(chosen, pool.map(whole, chosen), strict=True) if error}
+    lines = _gathered(bad)
     if len(lines) > 10:
-        lines[10:] = [f"... and {len(lines) - 10} more pictures that cannot be read."]
-    return {path: (result.height, result.width) for path, result in good}, lines
+        lines[10:] = [f"... and {len(lines) - 10} more such lines."]
+    return {path: (found.height, found.width) for path, found in good.items()}, lines
+
+
+def _gathered(errors: Mapping[Path, DataError]) -> list[str]:
+    """Return a line for each problem, whichever files have it; values out of a range are one problem."""
+    alike: dict[str, list[Path]] = {}
+    outside = {path: error for path, error in errors.items() if isinstance(error, stored.OutOfRange)}
+    for path, error in errors.items():
+        text = "" if path in outside else str(error).removeprefix(f"{path}: ")
+        alike.setdefault(text, []).append(path)
+    lines = []
+    for text, (first, *more) in alike.items():
+        if not more:
+            lines.append(str(errors[first]))
+            continue
+        names = [str(path.relative_to(first.parent)) if first.parent in path.parents else str(path) for path in more]
+        named = ", ".join([str(first), *names[:4]]) + (f" and {len(more) - 4} more pictures" if len(more) > 4 else "")
+        if text:
+            lines.append(f"{named}: each {text}")
+        else:
+            low, high = min(error.low for error in outside.values()), max(error.high for error in outside.values())
+            lines.append(f"{named}: {stored.out_of_range(low, high, outside[first].limits, many=True)}")
+    return lines
 
 
 def list_images(root: Path | str) -> list[Path]:
@@ -440,11 +464,17 @@ def _reading(path: Path | str) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        raise DataError(f"{path}: {error}") from error.__cause__
+        error.args = (f"{path}: {error}",)
+        raise
     except (UsageError, MemoryError):
         raise
     except FileNotFoundError as error:
+        if Path(path).is_symlink():
+            text = f"is a link to {os.readlink(path)}, which is not there. Mend the link or remove it."
+            raise DataError(f"{path}: {text}") from error
         raise DataError(f"{path}: there is no such file.{_sibling(Path(path))} Give an existing picture.") from error
+    except (struct.error, EOFError, IndexError) as error:  # bytes are asked for that are not there
+        raise DataError(f"{path}: is truncated or damaged. {_REPLACE}.") from error
     except Exception as error:  # the parsers raise a dozen types on malformed bytes
         reason = str(getattr(error, "strerror", None) or error).rstrip(".")
         raise DataError(f"{path}: cannot be read ({reason}). {_REPLACE}.") from error

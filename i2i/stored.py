@@ -58,6 +58,31 @@ class Head:
         return channels in (self.samples, colours) or (plain and (channels in (1, 3) or (channels == 4 and self.alpha)))
 
 
+class OutOfRange(DataError):
+    """Values lie outside the range that the task says; it keeps them."""
+
+    low = high = 0.0
+    limits = 0.0, 0.0
+
+
+def out_of_range(low: float, high: float, limits: tuple[float, float], *, many: bool = False) -> OutOfRange:
+    """Return the error for the values found; many: in several files."""
+    error = OutOfRange(
+        f"{'have' if many else 'has'} values from {low:.9g} to {high:.9g}, and the task says range = {shown(limits)}. "
+        f"Mend the file{'s' * many}, or train with a range that holds them, such as {shown(_rounded(low, high))}."
+    )
+    error.low, error.high, error.limits = low, high, limits
+    return error
+
+
+def _rounded(low: float, high: float) -> tuple[float, float]:
+    """Return a range that holds two values: of whole numbers, that of so many bits."""
+    if not (low.is_integer() and high.is_integer()):
+        return low, high
+    bits = int(max(high, -low - 1)).bit_length()
+    return (-(2.0**bits) if low < 0 else 0.0), 2.0**bits - 1
+
+
 def misfit(head: Head, spec: ImageSpec) -> str:
     """Return in what a file is another one than the task says, and the remedy; "" where it fits, by its header."""
     if spec.classes is not None:
@@ -66,15 +91,30 @@ def misfit(head: Head, spec: ImageSpec) -> str:
         text = f"has {_channels(head)}, and the task says {spec.channels}"
         if spec.channels == head.height and head.samples == head.width:
             return f"{text}. It lies C x H x W: save numpy.moveaxis(array, 0, -1), as pictures are {_READ}"
-        return f"{text}. Set the task's channels to {head.samples}, or give pictures of {spec.channels}"
+        return f"{text}. Give pictures of {spec.channels}, or train with channels = {head.samples} of the task"
     if spec.bits is not None and head.bits != spec.bits:
         return (
             f"has {head.bits} bits a sample ({head.dtype}), and the task says bits = {spec.bits}. "
-            f"Set bits = {head.bits}, or save it with {spec.bits}"
+            f"Save it with {spec.bits}, or train with bits = {head.bits}"
         )
-    if spec.range is None and head.dtype.kind in "iu" and head.dtype not in (np.uint8, np.uint16):
+    if head.dtype.kind == "f":
+        return ""
+    if spec.range is None:
+        if head.dtype in (np.uint8, np.uint16):
+            return ""
         return f"holds {head.dtype} samples, of which nothing says the range. State it: range = [LOW, HIGH] of the task"
+    held = np.iinfo(head.dtype)
+    if not held.min <= spec.range[0] <= spec.range[1] <= held.max:  # a copy of 8 bits among pictures of 12
+        return (
+            f"has {head.bits} bits a sample ({head.dtype}: {held.min} to {held.max}), which do not hold the task's "
+            f"range = {shown(spec.range)}. Save it as the others are, or train with the range that its values have"
+        )
     return ""
+
+
+def shown(limits: tuple[float, float]) -> str:
+    """Return a range as a recipe has it."""
+    return f"[{limits[0]:.9g}, {limits[1]:.9g}]"
 
 
 def _channels(head: Head) -> str:
@@ -272,10 +312,7 @@ def scale(pixels: npt.NDArray[Any], stored: np.dtype[Any], spec: ImageSpec | Non
             )
         return pixels
     if not (low >= limits[0] and high <= limits[1]):
-        raise DataError(
-            f"has values from {low:.9g} to {high:.9g}, and the task says range = [{limits[0]:.9g}, "
-            f"{limits[1]:.9g}]. Set the range that the values have, or mend the file."
-        )
+        raise out_of_range(low, high, limits)
     wide: npt.NDArray[Any] = pixels.astype(np.float64 if stored.itemsize > 2 else np.float32)
     scaled: npt.NDArray[Any] = (wide - limits[0]) / (limits[1] - limits[0])
     return scaled.astype(np.float32)

@@ -37,6 +37,8 @@ CONTEXT = 3
 With two, a U-Net of cells of 64 pixels differed by 1.7 levels of 255 from the whole picture's translation, with three
 by 0.1.
 """
+SMALLEST = 32
+"""The side of the smallest tile that may be asked for: of smaller ones nearly all is overlap."""
 LEAST = 128
 """The side of a tile below which no smaller one is tried when memory runs out."""
 LARGEST = 2048
@@ -356,6 +358,16 @@ def at_least(tile: int, overlap: int, multiple: int) -> int:
 def shared(overlap: int, multiple: int) -> int:
     """Return how many pixels tiles share at least, no fewer than asked for."""
     return max(overlap, CONTEXT * multiple)
+
+
+def raised(model: Translator, cut: tuple[int, int]) -> str:
+    """Return words for a tile and an overlap that are smaller than a model needs; "" where they are not."""
+    multiple = multiple_of(model.method)
+    overlap = shared(cut[1], multiple)
+    tile = at_least(cut[0], overlap, multiple)
+    if (tile, overlap) == cut:
+        return ""
+    return f"tiles of {tile} pixels that share {overlap}, as the model's coarsest cells are of {multiple} pixels"
 
 
 def fits(model: Translator, picture: images.Picture, tile: int) -> bool:

@@ -20,7 +20,7 @@ from i2i import cache, images, recipe
 from i2i.backbones import blank
 from i2i.checkpoint import Run, save_model, slug, versions
 from i2i.compose import Pipeline, check_sides, compose, make, rehearse, takes_channels_last
-from i2i.contracts import Batch, Tracker, deep
+from i2i.contracts import Batch, Tracker
 from i2i.data import auto_workers
 from i2i.engine import (
     GENERATOR,
@@ -211,7 +211,7 @@ def readied(
         decay=plan.train.decay,
         ema=plan.train.ema,
         seed=plan.train.seed,
-        precision=pick_precision(plan.train.precision, device, deep=deep(pipeline.task.images)),
+        precision=pick_precision(plan.train.precision, device, deep=pipeline.samples.deep),
         layout=layout,
         parts=parts,
         graph=plan.train.cuda_graph is True and device.type == "cuda",

@@ -21,7 +21,7 @@ from i2i.engine import enough_memory, pick_device, pick_precision
 from i2i.errors import DataError, ResourceError, UsageError, nearest
 from i2i.products import PRODUCTS, lay_out, use_products
 from i2i.stored import depth, scale
-from i2i.tiles import OVERLAP, Tiled, fits, in_smaller
+from i2i.tiles import OVERLAP, SMALLEST, Tiled, fits, in_smaller
 
 PRECISIONS = ("auto", "float32", "bf16")
 MULTIPLIED = {nn.Conv2d, nn.ConvTranspose2d, nn.Linear, *PRODUCTS.values()}
@@ -326,8 +326,8 @@ def checked(tile: int | None, overlap: int | None) -> tuple[int, int] | None:
         if overlap is not None:
             raise UsageError(f"--overlap {overlap}: is of tiles: add --tile 512.")
         return None
-    if tile < 1:
-        raise UsageError(f"--tile {tile}: must be positive: 512 suits most models.")
+    if tile < SMALLEST:
+        raise UsageError(f"--tile {tile}: must be at least {SMALLEST}: 512 suits most models.")
     if overlap is None:
         return tile, min(OVERLAP, tile - 1)
     if not 0 <= overlap < tile:

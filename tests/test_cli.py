@@ -394,7 +394,7 @@ def test_a_bad_picture_is_named_and_the_good_ones_are_done(run: Cli, trained: Pa
         ("output is a file", 2, "is a file"),
         ("output is input", 2, "is the input folder"),
         ("output cannot be made", 7, "out"),
-        ("equal stems", 2, "rename one"),
+        ("equal stems", 1, "rename one"),
         ("no model", 2, "neither a run nor a model folder"),
         ("no run", 2, "no finished run"),
         ("format", 2, "Known: png"),

@@ -218,7 +218,7 @@ def test_auto_keeps_more_than_8_bits(
     run: Cli, model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a processor with bfloat16: where the task states the bits, and where only the files show them."""
-    monkeypatch.setattr(engine, "_has_bf16", lambda device: True)
+    monkeypatch.setattr(engine, "has_bf16", lambda device: True)
     assert load(model(channels=1), "cpu", "auto").precision == torch.bfloat16
     assert load(model(channels=1, bits=16), "cpu", "auto").precision == torch.float32
     assert load(model(channels=1, range=(0.0, 9.0)), "cpu", "auto").precision == torch.float32
@@ -319,14 +319,26 @@ def test_what_is_kept_in_memory_keeps_16_bits(tmp_path: Path) -> None:
 
 
 MISTAKES = [
-    ("channels = 4", ramp(np.uint16, 3), "tif", 3, "has 3 channels, and the task says 4. Set the task's channels to 3"),
-    ("channels = 3", ramp(np.uint16, 5), "tif", 3, "has 5 channels, and the task says 3. Set the task's channels to 5"),
+    (
+        "channels = 4",
+        ramp(np.uint16, 3),
+        "tif",
+        3,
+        "has 3 channels, and the task says 4. Give pictures of 4, or",
+    ),
+    (
+        "channels = 3",
+        ramp(np.uint16, 5),
+        "tif",
+        3,
+        "says 3. Give pictures of 3, or train with channels = 5",
+    ),
     (
         "bits = 16",
         ramp(np.uint8, 3),
         "png",
         3,
-        "has 8 bits a sample (uint8), and the task says bits = 16. Set bits = 8",
+        "has 8 bits a sample (uint8), and the task says bits = 16. Save it with 16, or train with bits = 8",
     ),
     ("bits = 8", ramp(np.uint16, 3), "png", 3, "has 16 bits a sample (uint16), and the task says bits = 8"),
     (
@@ -334,13 +346,28 @@ MISTAKES = [
         ramp(np.uint16, 1),
         "png",
         3,
-        "and the task says range = [0, 4095]. Set the range that the values have",
+        "0.png, 1.png, 2.png: have values from 0 to 7967, and the task says range = [0, 4095]. Mend the files, or "
+        "train with a range that holds them, such as [0, 8191].",
+    ),
+    (
+        "channels = 1\nrange = [0, 4095]",
+        ramp(np.uint8, 1),
+        "png",
+        3,
+        "each has 8 bits a sample (uint8: 0 to 255), which do not hold the task's range = [0, 4095]. Save it as the "
+        "others are, or train with the range",
     ),
     ("channels = 1", ramp(np.float32, 1) * 9, "npy", 3, "has float values outside 0 ... 1"),
     ("channels = 1", ramp(np.float32, 1) * np.nan, "tif", 3, "holds 1,024 values that are NaN or infinite, of 1,024"),
     ("channels = 5\nrange = [0, 9]", ramp(np.float32, 5) + np.inf, "tif", 3, "NaN or infinite, of 5,120. Replace them"),
     ("channels = 1", ramp(np.uint16, 1).astype(np.int16), "npy", 3, "State it: range = [LOW, HIGH] of the task"),
-    ("channels = 1\nrange = [9, 3]", ramp(np.uint8, 1), "png", 2, "give two numbers, the lower one first"),
+    (
+        "channels = 1\nrange = [9, 3]",
+        ramp(np.uint8, 1),
+        "png",
+        2,
+        "deep.toml:3: task: range = [9, 3]: give",
+    ),
     ("bits = 8\nrange = [0, 4095]", ramp(np.uint8, 3), "png", 2, "8 bits do not hold it"),
     ("bits = 12", ramp(np.uint8, 3), "png", 2, "bits"),
     ("channels = 2", np.moveaxis(ramp(np.uint16, 2), -1, 0), "npy", 3, "save numpy.moveaxis(array, 0, -1)"),
@@ -367,6 +394,37 @@ def test_a_value_out_of_range_is_found_in_any_of_few_files(tmp_path: Path) -> No
         images.write(tmp_path / f"{i}.npy", np.full((4, 4), 4095 + (i == 13), np.uint16))
     with pytest.raises(DataError, match=r"13\.npy: has values from 4096 to 4096, and the task says range"):
         Folder({"photo": ImageSpec(1, range=(0, 4095))}, root=tmp_path)
+
+
+def test_a_copy_of_8_bits_among_pictures_of_12_is_found(run: Cli, tmp_path: Path) -> None:
+    pairs(tmp_path / "data", "tif", ramp(np.uint16, 1)[:32, :32] // 2)
+    path = recipe(tmp_path, "channels = 1\nrange = [0, 4095]")
+    copy = tmp_path / "data" / "B" / "1.tif"
+    copy.unlink()
+    images.write(copy, ramp(np.uint8, 1)[:32, :32])
+    told = "has 8 bits a sample (uint8: 0 to 255), which do not hold the task's range = [0, 4095]"
+    for verb in ("check", "train"):
+        code, _, err = run(verb, path, "--device", "cpu")
+        assert code == 3
+        assert f"{copy}: {told}" in err
+    code, out, _ = run("data", "check", path, "--json")
+    assert code == 1
+    finding = json.loads(out)["findings"][0]
+    assert finding["kind"] == "values"
+    assert finding["files"] == [str(copy)]
+    assert told in finding["text"]
+
+
+def test_deep_files_are_trained_on_in_float32_though_the_task_does_not_say_so(
+    run: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "has_bf16", lambda device: True)
+    for dtype, precision in ((np.uint8, "bfloat16"), (np.uint16, "float32")):
+        data = tmp_path / dtype.__name__
+        pairs(data / "data", "png", ramp(dtype, 3)[:32, :32])
+        code, out, err = run("check", recipe(data, "channels = 3"), "--device", "cpu")
+        assert code == 0, err
+        assert f"{precision} (auto" in out
 
 
 @pytest.mark.parametrize("name", ["RandomSaturation", "RandomPlanckianJitter", "RandomRGBShift"])

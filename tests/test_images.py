@@ -439,9 +439,14 @@ def test_sizes_names_a_few_of_many_broken(tmp_path: Path) -> None:
     broken = [put(tmp_path / f"{i}.png", b"x") for i in range(25)]
     sizes, lines = images.sizes([*broken, good])
     assert sizes == {good: (40, 54)}
-    assert len(lines) == 11
-    assert lines[0].startswith(f"{broken[0]}: is not a PNG")
-    assert lines[10] == "... and 15 more pictures that cannot be read."
+    (line,) = lines
+    assert line.startswith(f"{broken[0]}, 1.png, 2.png, 3.png, 4.png and 20 more pictures: each is not a PNG")
+    for path in broken:  # each with a sentence of its own
+        path.unlink()
+        path.symlink_to(f"nowhere-{path.name}")
+    lines = images.sizes(broken)[1]
+    assert lines[0] == f"{broken[0]}: is a link to nowhere-0.png, which is not there. Mend the link or remove it."
+    assert lines[10:] == ["... and 15 more such lines."]
 
 
 # ---- writing ----

@@ -251,6 +251,9 @@ def test_the_command_says_what_tiles_may_be(run: Callable[..., tuple[int, str, s
     code, _, err = run("translate", tmp_path, tmp_path / "out", "--tile", 64, "--overlap", 64)
     assert code == 2
     assert "--overlap 64: must be in 0 ... 63" in err
+    code, _, err = run("translate", tmp_path, tmp_path / "out", "--tile", 8)
+    assert code == 2
+    assert "--tile 8: must be at least 32" in err
     assert OVERLAP == 64
     assert i2i.load is not None
     assert Tiled is not None

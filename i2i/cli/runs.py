@@ -72,6 +72,7 @@ def translate(
     if overwrite and resume:
         raise UsageError("--overwrite or --resume, not both.")
     from i2i import folder
+    from i2i.tiles import raised
     from i2i.translate import checked
 
     cut = checked(tile, overlap)
@@ -97,6 +98,8 @@ def translate(
         def say(text: str) -> None:
             terminal(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
 
+        if cut and (words := raised(translator, cut)):
+            say(words)
         work = folder.translate_folder(
             translator, items, masks=masks, guides=guides, seed=seed, batch=batch, cut=cut, say=say
         )
