@@ -142,7 +142,7 @@ def _to_the_end(
     parts = max((int(entry.get("parts", 1)) for entry in run.read_log()), default=1) if resumed else 1
     while True:
         pipeline = handed.pop()
-        batch, exact = pipeline.recipe.train.batch, not _over_batch(pipeline.method)
+        batch, same = pipeline.recipe.train.batch, _in_parts(pipeline)
         try:
             return _work(run, pipeline, device, resolved, display, parts=parts, resumed=resumed, profile=profile)
         except StepTooLarge as error:
@@ -157,17 +157,20 @@ def _to_the_end(
         if device.type == "cuda":
             torch.cuda.empty_cache()
         parts, resumed = min(2 * parts, batch), True
-        same = "the gradients add up to the same" if exact else "batch normalisation sees each part by itself"
         text = f"memory ran out at batch {batch}: it goes in {parts} parts from step {run.last_saved() + 1} on; {same}"
         run.append_log({"step": run.last_saved(), "of": "memory", "parts": parts, "warning": text})
         display.note(text)
         handed.append(compose(run.plan()))
 
 
-def _over_batch(method: torch.nn.Module) -> bool:
-    """Whether a method normalises over its batches."""
+def _in_parts(pipeline: Pipeline) -> str:
+    """Return what becomes of a batch's gradients when it goes in parts."""
     norms = torch.nn.modules.batchnorm._BatchNorm
-    return any(isinstance(module, norms) or getattr(module, "over_batch", False) for module in method.modules())
+    if any(isinstance(one, norms) or getattr(one, "over_batch", False) for one in pipeline.method.modules()):
+        return "batch normalisation sees each part by itself"
+    if any(spec.void is not None for spec in pipeline.task.images.values()):
+        return "a mean over labelled pixels (cross_entropy) is taken of each part by itself"
+    return "the gradients add up to the same"
 
 
 def length(plan: Recipe, samples: int) -> int:
