@@ -196,6 +196,7 @@ class Look(Dataset[Any]):
                 seen.stored[name] = (picture.dtype.str, int(picture.max()))
         if self.samples.paired:
             self._together(seen, planes)
+            self._own_mates(seen)
         return seen
 
     def _read(self, seen: Seen, names: tuple[str, ...]) -> Sample:
@@ -244,6 +245,11 @@ class Look(Dataset[Any]):
         if spread < FLAT:
             text = f"{name} is nearly constant: its standard deviation is {spread:.2%} of its range"
             seen.faults.append(Fault("constant", (name,), text, -spread))
+
+    def _own_mates(self, seen: Seen) -> None:
+        for one, other in combinations(seen.digests, 2):
+            if seen.digests[one] == seen.digests[other] and seen.sizes[one] == seen.sizes[other]:
+                seen.faults.append(Fault("duplicate", (one, other), f"{other} is {one} itself"))
 
     def _together(self, seen: Seen, planes: Mapping[str, Plane]) -> None:
         """Compare the pictures of one scene in size and place."""
@@ -309,6 +315,20 @@ class _Split:
         """Yield what could not be looked at."""
         if not self.has_files:
             yield f"[{self.name}] the source {self.source!r} names no files: only what it gives was looked at."
+        for name in self.samples.images if self.samples.paired and len(self.samples.images) > 1 else ():
+            yield from self._with_others(name)
+
+    def _with_others(self, name: str) -> Iterator[str]:
+        """Yield that pictures are there with several mates: usual where one scene has many, and else an error."""
+        alike: dict[object, list[Seen]] = {}
+        for seen in self.seen:
+            if _shows(seen, name):
+                alike.setdefault((seen.digests[name], seen.sizes[name]), []).append(seen)
+        many = [group for group in alike.values() if len({tuple(sorted(one.digests.items())) for one in group}) > 1]
+        if many:
+            first = " and ".join(dict.fromkeys(file for one in many[0][:2] for file in self.files(one.index, (name,))))
+            text = f"{len(many)} pictures {name!r} are there more than once, with other mates: {first}, for one."
+            yield f"[{self.name}] {text} A network answers one input with the mean of its targets."
 
     def files(self, index: int, names: Sequence[str]) -> tuple[str, ...]:
         """Return the files of some pictures of a sample, or what the source calls it."""
@@ -383,7 +403,10 @@ def _depths(splits: Sequence[_Split]) -> Iterator[Finding]:
                     yield Finding("depth", split.name, text, seen.index, (name,), split.files(seen.index, (name,)))
             if used < _peak(most) / 4:
                 bits = max(1, used.bit_length())
-                text = f"{name} uses {bits} of its {_bits(most)} bits: no value of any picture is over {used:,}"
+                text = (
+                    f"{name} uses {bits} of its {_bits(most)} bits: no value of any picture is over {used:,}. "
+                    f"If that is their depth, state range = [0, {2**bits - 1}] of the task"
+                )
                 yield Finding("depth", split.name, text, names=(name,), worst=_bits(most) - bits)
             if name in usual and most != usual[name]:
                 text = f"{name} has {_bits(most)} bits, and in training {_bits(usual[name])}"

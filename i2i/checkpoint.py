@@ -86,9 +86,9 @@ class Run:
             try:
                 make_folder(path, exist_ok=False)
                 return cls(path)
-            except FileExistsError:
+            except (FileExistsError, NotADirectoryError):
                 if not root.is_dir():
-                    raise ResourceError(f"{root}: is a file; a folder for the runs is needed there.") from None
+                    raise UsageError(f"{root}: is a file, or in one; a folder for the runs is needed there.") from None
             except OSError as error:
                 raise ResourceError(f"{path}: cannot be made: {error.strerror}. Choose another with --runs.") from error
         raise ResourceError(f"{root}: holds a thousand runs of this second.")
@@ -164,13 +164,23 @@ class Run:
             temporary.write_bytes(recipe)
 
     def resolved(self) -> dict[str, Any]:
-        """Return what the run was started with: the recipe with its defaults filled in, `--set` values, versions."""
-        return dict(read_json(self.path / "resolved.json"))
+        """Return what the run was started with: the recipe with its defaults filled in, `--set` values, versions.
+
+        Nothing where the file is not there; UnsafeFileError with the remedy where it is damaged.
+        """
+        path = self.path / "resolved.json"
+        try:
+            return dict(read_json(path)) if path.exists() else {}
+        except (UnsafeFileError, TypeError, ValueError) as error:
+            raise UnsafeFileError(
+                f"{str(error).removesuffix('.')}. Remove it, and the run goes by its recipe.toml alone: write what was "
+                "given with --set into that."
+            ) from error
 
     def plan(self, settings: Sequence[str] = ()) -> Recipe:
         """Return the recipe as the run was started with it, and further `--set` values after those."""
         resolved = self.resolved()
-        overrides = [*resolved["overrides"], *settings]
+        overrides = [*resolved.get("overrides", []), *settings]
         return parse(self.recipe, self.recipe.read_bytes(), overrides, name=resolved.get("name"))
 
     def save_state(self, step: int, tensors: Mapping[str, Tensor]) -> None:
@@ -231,20 +241,28 @@ class Run:
             file.write(json.dumps(entry) + "\n")
 
     def read_log(self, until: int | None = None) -> list[dict[str, Any]]:
-        """Return the log's entries, up to a step; a line cut off by a crash is left out."""
-        entries = []
-        for line in self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []:
-            with contextlib.suppress(ValueError):
-                entry = json.loads(line)
-                if until is None or entry.get("step", 0) <= until:
-                    entries.append(entry)
-        return entries
+        """Return the log's entries, up to a step; a line cut off by a crash, or damaged, is left out."""
+        entries = filter(None, map(_entry, self._log_lines()))
+        return [entry for entry in entries if until is None or entry.get("step", 0) <= until]
 
-    def cut_log(self, step: int) -> None:
-        """Drop what was logged after a step: a resumed run says it anew."""
+    def _log_lines(self) -> list[bytes]:
+        return self.log.read_bytes().split(b"\n") if self.log.exists() else []
+
+    def cut_log(self, step: int) -> int:
+        """Drop what was logged after a step: a resumed run says it anew; return how many damaged lines went as well."""
         entries = self.read_log(until=step)
+        lost = [line for line in self._log_lines()[:-1] if _entry(line) is None]  # a crash may cut off the last
         with writing(self.log) as temporary:
             temporary.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+        return len(lost)
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and isinstance(entry.get("step", 0), int) else None
 
 
 def save_model(folder: Path, description: Mapping[str, Any], generator: Mapping[str, Tensor]) -> None:

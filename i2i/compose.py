@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -282,17 +283,21 @@ def make_samples(data: Data, task: Task) -> Samples:
     return Samples(source, task.images, prepare)
 
 
-def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tuple[Task, nn.Module]:
-    """Build a model again from its description and the generator's weights: (task, method in eval mode)."""
+def rebuild(folder: Path, description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tuple[Task, nn.Module]:
+    """Build a model again from its description and the generator's weights: (task, method in eval mode).
+
+    folder: where they come from, for errors.
+    """
     problems: list[Problem] = []
     parts = [
         build.build(kind, description.get(key), (key,), problems)
         for kind, key in (("tasks", "task"), ("methods", "method"))
     ]
     if problems:
-        packages = ", ".join(description.get("packages", {})) or "i2i"
-        lines = "\n".join(f"model.json: {problem}" for problem in problems)
-        raise PluginError(f"{lines}\nThe model was made with the packages {packages}: install them.")
+        lines = "\n".join(f"{folder / 'model.json'}: {problem}" for problem in problems)
+        packages = [f"{name} {version}" for name, version in description.get("packages", {}).items()]
+        made = ", ".join(packages) or "no package"
+        raise PluginError(f"{lines}\nThe model was made with {made}: install what differs.")
     assert parts[0] is not None
     assert parts[1] is not None
     task: Task = make(parts[0])
@@ -301,7 +306,7 @@ def rebuild(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tu
     try:
         getattr(method, GENERATOR).load_state_dict(weights)
     except RuntimeError as error:
-        raise UnsafeFileError(f"model.safetensors does not fit model.json: {error}") from error
+        raise UnsafeFileError(f"{folder / 'model.safetensors'}: does not fit its model.json: {error}") from error
     return task, method.eval()
 
 
@@ -358,12 +363,14 @@ def with_mask(pictures: Images, batch: Batch) -> Images:
 
 
 def shown(task: Task, pictures: Images, x: Tensor, channels: int = 3) -> Tensor:
-    """Return a network's input x as a picture to look at, N × channels × H × W in [0, 1]: its first 3 channels, or 1.
+    """Return a network's input x as a picture to look at, N × channels × H × W in [0, 1].
 
+    It is the whole of x where that has so many channels, else its first 3, or 1.
     Where the task has a `preview` of the pictures that x was made from, it is that.
     """
     if preview := getattr(task, "preview", None):
         picture: Tensor = preview(pictures)
     else:
-        picture = ((x[:, : 3 if x.shape[1] >= 3 else 1].float() + 1) / 2).clamp(0, 1)
+        seen = channels if x.shape[1] == channels else 3 if x.shape[1] >= 3 else 1
+        picture = ((x[:, :seen].float() + 1) / 2).clamp(0, 1)
     return picture.expand(-1, channels, -1, -1) if picture.shape[1] == 1 else picture[:, :channels]

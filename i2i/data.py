@@ -6,11 +6,14 @@ same with any number of workers, and a run that starts at step k sees what it wo
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -190,6 +193,24 @@ class Samples(Dataset[Any]):
                 f"{self.describe(index)}: {name!r} has class {array[0, y, x]} at row {y}, column {x}, but the task has "
                 f"classes 0 to {spec.classes - 1}{void}. Set the task's 'classes' or 'void', or mend the file."
             )
+
+
+def identity(samples: Samples) -> dict[str, Any]:
+    """Return by what it is seen that a source gives others: its length, and a digest of its files' names and sizes.
+
+    The names are taken from the folder that all lie in, so that it may be moved; None where it tells no files.
+    """
+    files = getattr(samples.source, "files", None)
+    if not files:
+        return {"samples": len(samples), "files": None}
+    paths = dict.fromkeys(Path(path).absolute() for i in range(len(samples)) for path in files(i).values())
+    digest, base = hashlib.sha256(), Path()
+    with contextlib.suppress(ValueError):  # files of two drives of Windows
+        base = Path(os.path.commonpath(paths))
+    for path in paths:
+        name = path.relative_to(base) if base in path.parents else path
+        digest.update(f"{name.as_posix()}\0{path.stat().st_size if path.exists() else 0}\0".encode())
+    return {"samples": len(samples), "files": digest.hexdigest()}
 
 
 class Collate:

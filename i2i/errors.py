@@ -79,6 +79,10 @@ class Interrupted(I2IError):
         self.exit_code = exit_code
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come: as Ctrl-C, but for the exit code, which is 75."""
+
+
 def told(error: BaseException) -> str:
     """Return what a foreign error says, and the last file and line on its way that are not torch's."""
     frames = traceback.extract_tb(error.__traceback__)

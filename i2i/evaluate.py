@@ -44,7 +44,7 @@ class HeldOut:
         if plan.validation is None:
             raise UsageError(f"{run.recipe}: has no [validation], so that no picture is held out; give one with --set.")
         where = pick_device(device)
-        task, method = rebuild(*load_model(run.model))
+        task, method = rebuild(run.model, *load_model(run.model))
         samples = make_samples(plan.validation, task)
         precision = pick_precision(plan.train.precision, where, deep=samples.deep)
         return cls(task, method.to(where), samples, where, precision)
@@ -170,7 +170,8 @@ def _columns(part: Part, task: Task) -> list[tuple[str, str]]:
     target = task.images.get(task.target) or ImageSpec(task.out_channels)
     given = task.images.get(task.inputs[0]) or ImageSpec(task.in_channels)
     # A photo is no guess at its alpha, nor at its classes.
-    comparable = target.classes is None and (target.channels == 3 or given.channels == 1)
+    alike = target.channels == given.channels and given.classes is None
+    comparable = target.classes is None and (target.channels == 3 or given.channels == 1 or alike)
     return [(name, column) for column in ("translated", *beside) if column != "input" or comparable]
 
 

@@ -362,7 +362,9 @@ class Job:
         assert work.picture is not None
         asked = work.picture, work.mask, work.guide
         if work.inputs is None and self.cut and not fits(self.translator, work.picture, self.cut[0]):
-            work.pixels = self.translator.by_tiles(*asked, self.cut)
+            work.pixels = self.translator.by_tiles(
+                *asked, self.cut, lambda text: self.say(f"{work.item.source}: {text}")
+            )
             return
         try:
             with enough_memory(*scarce(work.picture)):

@@ -38,6 +38,7 @@ from i2i.stored import Head
 
 # What it says of a damaged file would go to the terminal, beside our sentence.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+warnings.filterwarnings("ignore", "Corrupt EXIF", module="PIL")  # without which a picture is whole
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -506,7 +507,7 @@ def _identified(path: Path | str) -> Iterator[tuple[BinaryIO, ImageFile]]:
                 f"has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}. Scale it down or cut it up."
             )
         if getattr(image, "n_frames", 1) > 1:
-            raise DataError("holds several pictures (an animation or pages). Save each as a file of its own.")
+            raise DataError(f"holds several pictures (an animation or pages). {stored.PAGES}.")
         yield file, image
 
 

@@ -22,6 +22,7 @@ NPY = b"\x93NUMPY"
 MAX_BYTES = 1_600_000_000
 """Larger pictures are refused from the header, however few their pixels."""
 _READ = "H x W or H x W x C"
+PAGES = "Save each as a file of its own; pages that are channels as one page of so many samples, or as .npy, H x W x C"
 _DEFLATE = (8, 32946)
 _CODECS = {5: "LZW", 50000: "Zstandard"}
 """Compressions of TIFF for which tifffile needs imagecodecs, of 79 MB; Pillow and OpenCV bring LZW along."""
@@ -89,8 +90,8 @@ def misfit(head: Head, spec: ImageSpec) -> str:
         return ""
     if not head.gives(spec.channels):
         text = f"has {_channels(head)}, and the task says {spec.channels}"
-        if spec.channels == head.height and head.samples == head.width:
-            return f"{text}. It lies C x H x W: save numpy.moveaxis(array, 0, -1), as pictures are {_READ}"
+        if spec.channels == head.height and head.samples > 4:
+            return f"{text}. It seems to lie C x H x W: save numpy.moveaxis(array, 0, -1), as pictures are {_READ}"
         return f"{text}. Give pictures of {spec.channels}, or train with channels = {head.samples} of the task"
     if spec.bits is not None and head.bits != spec.bits:
         return (
@@ -172,6 +173,8 @@ def head_tiff(file: BinaryIO) -> tuple[Head, ImageFileDirectory_v2]:
     """Read the directory of a TIFF's first picture, whatever its pixels are; sizes are as stored, not yet turned."""
     file.seek(0)
     start = file.read(8)
+    if start[:4] == b"MM\0\x2b":  # of which Pillow, and OpenCV, know nothing
+        raise DataError("is a BigTIFF of big-endian order, which is not read here. Save it as plain TIFF.")
     if start[2:3] == b"\x2b":  # BigTIFF
         start += file.read(8)
     tags = ImageFileDirectory_v2(start)
@@ -232,7 +235,7 @@ def read_tiff(file: BinaryIO, head: Head, tags: ImageFileDirectory_v2) -> tuple[
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # what it says goes to the terminal otherwise
     if tags.next:
-        raise DataError("holds several pictures (pages). Save channels interleaved, or as .npy, H x W x C.")
+        raise DataError(f"holds several pictures (pages). {PAGES}.")
     if tags.get(338, ())[:1] == (1,):
         raise DataError("has colours multiplied by alpha. Save it with straight alpha.")
     file.seek(0)

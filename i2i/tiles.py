@@ -8,7 +8,9 @@ what it makes of the same place in the whole picture, but for what lies beyond t
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
@@ -43,6 +45,8 @@ LEAST = 128
 """The side of a tile below which no smaller one is tried when memory runs out."""
 LARGEST = 2048
 """The side of the largest that is tried then."""
+TOLD_EVERY = 20.0
+"""Seconds between two words on how far a picture is."""
 
 
 @dataclass(frozen=True)
@@ -269,6 +273,7 @@ class Tiled:
         *,
         tile: int,
         overlap: int = OVERLAP,
+        say: Callable[[str], object] = lambda text: None,
     ) -> None:
         self.model, self.picture, self.guide = model, picture, guide
         self.mask = model.hole(picture, mask)
@@ -280,6 +285,7 @@ class Tiled:
         self.tile = at_least(tile, overlap, multiple)
         self.axes = [spans(-(-side // multiple) * multiple, self.tile, overlap, multiple) for side in self.sides]
         self.known: list[tuple[Tensor, Tensor]] = []
+        self.say, self.measures, self.done, self.told = say, 0, 0.0, time.monotonic()
 
     def translate(self) -> np.ndarray:
         """Translate; the answer is that of `Translator.translate_picture`."""
@@ -308,8 +314,9 @@ class Tiled:
         first = Statistics(self.model.method, [], stop=False)
         with first:
             self.model.run([self.inputs(*tiles[0])])
+        self.measures = len(first.measured)
         for _ in first.measured:
-            parts = [self.measured(row, column) for row, column in tiles]
+            parts = [self.measured(*tile) for tile in tiles]
             counts, means, spreads = map(list, zip(*parts, strict=True))
             self.known.append(combined(counts, means, spreads))
 
@@ -319,7 +326,15 @@ class Tiled:
         run = Statistics(self.model.method, self.known, weights)
         with contextlib.suppress(Reached), run:
             self.model.run([self.inputs(row, column)])
+        self.follow((len(self.known) + 1) / self.measures)
         return float(weights.sum()), *run.measured[0]
+
+    def follow(self, work: float) -> None:
+        """Count some work, in runs of the whole network over a tile, and tell now and then how far it is."""
+        self.done += work
+        if time.monotonic() - self.told > TOLD_EVERY:
+            self.told = time.monotonic()
+            self.say(f"{self.done / (math.prod(map(len, self.axes)) * ((self.measures + 1) / 2 + 1)):.0%} done")
 
     def bands(self) -> Iterator[np.ndarray]:
         """Translate row by row of tiles; yield the pixels that no further row changes, from top to bottom."""
@@ -331,6 +346,7 @@ class Tiled:
             for column in columns:
                 with Statistics(self.model.method, self.known):
                     output = self.model.run([self.inputs(row, column)])[0].cpu()
+                self.follow(1)
                 if band is None:
                     band = output.new_zeros(*output.shape[:2], self.tile, columns[-1].start + self.tile)
                     if rest is not None:

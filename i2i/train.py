@@ -21,7 +21,7 @@ from i2i.backbones import blank
 from i2i.checkpoint import Run, save_model, slug, versions
 from i2i.compose import Pipeline, check_sides, compose, make, rehearse, takes_channels_last
 from i2i.contracts import Batch, Tracker
-from i2i.data import auto_workers
+from i2i.data import auto_workers, identity
 from i2i.engine import (
     GENERATOR,
     Training,
@@ -95,8 +95,7 @@ def start(
     if plan.train.deterministic:
         _try_one_step(pipeline, where)
         pipeline = compose(plan)
-    origin = {"name": plan.name, "overrides": plan.overrides, "versions": versions(), "packages": used()}
-    resolved = {**origin, **plan.resolved()}
+    resolved = _resolved(pipeline)
     run = Run.at(runs / name) if name else Run.create(runs, slug(plan.name))
     with run.held():
         run.start(plan.text, resolved)
@@ -112,10 +111,43 @@ def resume(path: Path, *, device: str, display: Display, profile: bool = False) 
     if run.finished:
         raise UsageError(f"{path}: has finished; there is nothing to go on with.")
     with run.held():
-        resolved = run.resolved()
         with blank() if run.has_state() else contextlib.nullcontext():  # a state holds every weight, frozen ones too
             handed = [compose(run.plan())]
+        resolved = _resolved(handed[0])
         return _to_the_end(run, handed, where, resolved, display, resumed=True, profile=profile)
+
+
+def _resolved(pipeline: Pipeline) -> dict[str, Any]:
+    """Return all that a run's outcome follows from: every setting, the versions, and by what its data are known."""
+    plan, splits = pipeline.recipe, {"source": pipeline.samples, "validation": pipeline.held_out}
+    origin = {"name": plan.name, "overrides": plan.overrides, "versions": versions(), "packages": used()}
+    data = {name: identity(samples) for name, samples in splits.items() if samples is not None}
+    found: dict[str, Any] = json.loads(json.dumps({**origin, **plan.resolved(), "data": data}, default=str))
+    return found
+
+
+def _changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return in words what a run would not have gone on with, had nobody stopped it."""
+    before, after = _flat(was), _flat(now)
+    words = []
+    for split, data in now["data"].items():
+        old = was.get("data", {}).get(split, data)
+        if old["samples"] != data["samples"]:
+            words.append(f"[{split}] had {old['samples']:,} samples and has {data['samples']:,}")
+        elif old != data:
+            words.append(f"[{split}] has files of other names or sizes")
+    for key in dict.fromkeys([*after, *before]):
+        if key.split(".")[0] not in ("data", "name", "overrides") and before.get(key) != after.get(key):
+            words.append(f"{key} was {before.get(key, 'not there')} and is {after.get(key, 'not there')}")
+    return words
+
+
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
+    """Return the leaves of a table by their dotted keys."""
+    inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else None
+    if inner is None:
+        return {key: value}
+    return {name: leaf for part, item in inner for name, leaf in _flat(item, f"{key}.{part}".lstrip(".")).items()}
 
 
 def _try_one_step(pipeline: Pipeline, device: torch.device) -> None:
@@ -245,7 +277,9 @@ def _work(
     if resumed and run.has_state():
         _restore(session)
     session.first_step = training.step
-    run.cut_log(training.step)
+    lost = run.cut_log(training.step)
+    if resumed:
+        _tell_changes(session, lost)
     session.watch = Watch(run.read_log())
     verb = f"going on at step {training.step}" if resumed else "training"
     precision = str(training.precision).removeprefix("torch.")
@@ -260,6 +294,9 @@ def _work(
                 _loop(session)
             _finish(session)
     except (Interrupted, StepTooLarge):  # the one has said how to go on, and with the other it goes on
+        raise
+    except KeyboardInterrupt:  # before the first step, or a second time
+        display.note(f"Go on: i2i train --resume {run.path}")
         raise
     except DivergedError:  # to go on would come to the same again
         saved = run.last_saved()
@@ -292,6 +329,21 @@ def _restore(session: Session) -> None:
             f"{session.run.path}: its state is not one of this recipe's networks, as the versions installed make them: "
             f"{' '.join(str(error).split())[:300]}. Go on with the versions in its resolved.json."
         ) from error
+
+
+def _tell_changes(session: Session, lost: int) -> None:
+    """Say in what a resumed run is not the one that was begun; it goes on, as that may be wanted."""
+    run, step = session.run, session.training.step
+    was, texts = run.resolved(), []
+    if was and (changes := _changes(was, session.resolved)):
+        texts.append(f"from step {step + 1} on this is not the run that was begun: {'; '.join(changes)}")
+    if lost or (step >= session.settings.log_every and not run.read_log()):
+        texts.append(f"{run.log}: {f'{lost} damaged line(s) of it are' if lost else 'what was logged is'} lost")
+    if was != session.resolved:
+        write_json(run.path / "resolved.json", session.resolved)
+    for text in texts:
+        run.append_log({"step": step, "of": "resume", "warning": text})
+        session.display.note(text)
 
 
 def _profiler(session: Session) -> Profiler:

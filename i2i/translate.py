@@ -177,10 +177,15 @@ class Translator:
         return self.by_smaller_tiles(picture, mask, guide, reason, say)
 
     def by_tiles(
-        self, picture: images.Picture, mask: np.ndarray | None, guide: Any, cut: tuple[int, int]
+        self,
+        picture: images.Picture,
+        mask: np.ndarray | None,
+        guide: Any,
+        cut: tuple[int, int],
+        say: Callable[[str], object] = lambda text: None,
     ) -> np.ndarray:
-        """Translate by tiles of a given side and overlap."""
-        tiled = Tiled(self, picture, mask, guide, tile=cut[0], overlap=cut[1])
+        """Translate by tiles of a given side and overlap; say is told now and then how far it is."""
+        tiled = Tiled(self, picture, mask, guide, tile=cut[0], overlap=cut[1], say=say)
         with enough_memory(f"{scarce(picture)[0]} in tiles of {tiled.tile}", "a smaller --tile"):
             return tiled.translate()
 
@@ -464,7 +469,7 @@ def load(
     where = pick_device(device)
     folder = find_model(Path(path))
     description, weights = load_model(folder)
-    task, method = rebuild(description, weights)
+    task, method = rebuild(folder, description, weights)
     if stochastic:
         noise = [module for module in method.modules() if isinstance(module, DROPOUT) and module.p > 0]
         if not noise and not hasattr(method, "stochastic"):

@@ -99,6 +99,23 @@ def test_a_file_of_a_name_that_is_taken(run: Cli, streets: Path) -> None:
     assert finding["kind"] == "no mate" and Path(finding["files"][0]).stem == "3"
 
 
+def test_a_picture_that_is_its_own_mate(run: Cli, streets: Path) -> None:
+    a, b = streets / "train/A/4.png", streets / "train/B/4.png"
+    save(b, read(a))
+    finding = alone(found(run, recipe(streets)), "duplicate", a, b)
+    assert finding["text"] == "b is a itself"
+
+
+@pytest.mark.parametrize(("twice", "name"), [("A", "a"), ("B", "b")])
+def test_a_picture_with_two_mates_is_noted(twice: str, name: str, run: Cli, streets: Path) -> None:
+    first, second = streets / "train" / twice / "4.png", streets / "train" / twice / "6.png"
+    save(second, read(first))
+    code, out, _ = run("data", "check", recipe(streets), "--json")
+    (note,) = json.loads(out)["notes"]
+    assert f"[source] 1 pictures {name!r} are there more than once, with other mates: {first} and {second}" in note
+    assert code == (1 if json.loads(out)["findings"] else 0)
+
+
 @pytest.mark.parametrize("rest", [0, 40, -30], ids=["empty", "header only", "truncated"])
 def test_a_broken_file(run: Cli, streets: Path, rest: int) -> None:
     broken = streets / "train/B/5.png"
@@ -153,7 +170,8 @@ def test_bits_that_are_not_used_and_splits_that_differ(run: Cli, streets: Path) 
         save(path, read(path).astype(np.uint16) * 16)  # 12 bits, as many cameras write them
     texts = [one["text"] for one in found(run, recipe(streets)) if one["kind"] == "depth"]
     assert texts == [
-        "b uses 12 of its 16 bits: no value of any picture is over 4,080",
+        "b uses 12 of its 16 bits: no value of any picture is over 4,080. If that is their depth, state "
+        "range = [0, 4095] of the task",
         "the pictures differ in bits: a 8, b 16",
         "b has 8 bits, and in training 16",
     ]

@@ -400,7 +400,7 @@ def test_a_run_is_resumed_and_its_model_rebuilt_when_the_weights_are_gone(pretra
     assert any("reconstruction" in key for key in ours)
     assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
     description, weights = load_model(whole.model)
-    task, method = rebuild(description, weights)
+    task, method = rebuild(Path("model"), description, weights)
     x = torch.rand(1, 3, 64, 64)
     assert all(torch.equal(value, weights[key]) for key, value in method.g.state_dict().items())
     assert method.translate(task.encode({"a": x})).isfinite().all()

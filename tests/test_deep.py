@@ -488,7 +488,7 @@ def test_tiffs_as_others_write_them(tmp_path: Path) -> None:
     assert np.array_equal(images.read(tmp_path / "x.tif").pixels, four[..., :3])
     pages = np.moveaxis(five, -1, 0)
     tifffile.imwrite(tmp_path / "pages.tif", pages, photometric="minisblack")
-    with pytest.raises(DataError, match="several pictures"):
+    with pytest.raises(DataError, match=r"several pictures .*one page of so many samples"):
         images.read(tmp_path / "pages.tif")
 
 
@@ -584,3 +584,21 @@ def test_a_translator_says_what_it_wants(model: Callable[..., Path]) -> None:
     assert isinstance(translator, Translator)
     with pytest.raises(DataError, match="of 5 channels"):
         translator(np.zeros((4, 4, 7), np.uint8))
+
+
+def test_what_cannot_be_read_is_named_with_the_remedy(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "big.tif", ramp(np.uint16, 1), bigtiff=True, byteorder=">")
+    with pytest.raises(DataError, match=r"is a BigTIFF of big-endian order.*Save it as plain TIFF"):
+        images.read(tmp_path / "big.tif")
+    np.save(tmp_path / "first.npy", np.zeros((1, 50, 70), np.float32))
+    lines = images.sizes([tmp_path / "first.npy"], ImageSpec(1))[1]
+    assert "It seems to lie C x H x W: save numpy.moveaxis(array, 0, -1)" in lines[0]
+
+
+def test_five_channels_are_measured_beside_the_untranslated_input(run: Cli, tmp_path: Path) -> None:
+    pairs(tmp_path / "data", "npy", ramp(np.uint8, 5)[:32, :32])
+    path = recipe(tmp_path, "channels = 5")
+    code, out, err = run("train", path, "--runs", tmp_path / "runs", "--device", "cpu", "--json")
+    assert code == 0, err
+    assert json.loads(out)["metrics"]["l1"]["input"] < 1e-6

@@ -257,3 +257,14 @@ def test_the_command_says_what_tiles_may_be(run: Callable[..., tuple[int, str, s
     assert OVERLAP == 64
     assert i2i.load is not None
     assert Tiled is not None
+
+
+def test_how_far_a_picture_is_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("i2i.tiles.TOLD_EVERY", -1)
+    told: list[str] = []
+    Tiled(
+        model(ResNet(3, 3, width=4, blocks=1)), images.Picture(uneven(90, 130)), tile=64, overlap=16, say=told.append
+    ).translate()
+    shares = [int(text.removesuffix("% done")) for text in told]
+    assert shares == sorted(shares)
+    assert len(shares) > 20 and shares[0] <= 2 and shares[-1] == 100

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import io
 import os
+import signal
 import sys
+import threading
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 from i2i.cli import recipes, runs
 from i2i.cli.app import app, terminal
-from i2i.errors import I2IError, told
+from i2i.errors import I2IError, Terminated, told
 
 __all__ = ["main", "recipes", "runs"]
 
@@ -23,7 +28,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="replace")
     try:
-        app(prog_name="i2i")
+        with _sigterm_as_ctrl_c():
+            app(prog_name="i2i")
     except Exception as error:
         wanted = error.__cause__ or not isinstance(error, I2IError)
         if wanted and os.environ.get("I2I_TRACEBACK"):
@@ -37,7 +43,33 @@ def main() -> None:
                 _end(f"a part ends the process, which none may: {told(stop)}", 4)
             raise
         terminal(stderr=True).print("stopped; what was finished is whole.")
-        sys.exit(130)
+        sys.exit(75 if _by_sigterm(stop) else 130)
+
+
+def _by_sigterm(stop: BaseException | None) -> bool:
+    return isinstance(stop, Terminated) or (stop is not None and _by_sigterm(stop.__cause__ or stop.__context__))
+
+
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    def handle(number: int, frame: object) -> NoReturn:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # whose signals are another's
+        yield
+        return
+    atexit.register(_deaf)
+    before = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _deaf() -> None:
+    """Let no signal spoil the exit code of what is complete, while Python takes half a second to end."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _end(text: str, code: int) -> NoReturn:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from i2i.cli.app import AsJson, Device, Runs, Settings, app, print_json, terminal
-from i2i.errors import Interrupted, SomeFailed, UsageError
+from i2i.errors import Interrupted, SomeFailed, Terminated, UsageError
 
 if TYPE_CHECKING:
     from i2i.folder import Item, Result
@@ -157,9 +157,10 @@ def _followed(work: Generator[Result, None, None], items: list[Item]) -> list[Re
         with contextlib.closing(work):  # which ends its threads
             for result in each(terminal(stderr=True), work, len(items)):
                 results.append(result)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         done = f"stopped after {len(results)} of {len(items)}; what is written is whole."
-        raise Interrupted(f"{done} Go on: the same command with --resume.", 130) from None
+        code = 75 if isinstance(stop, Terminated) else 130
+        raise Interrupted(f"{done} Go on: the same command with --resume.", code) from None
     order = {item: place for place, item in enumerate(items)}
     return sorted(results, key=lambda result: order[result[0]])
 

@@ -155,7 +155,9 @@ def _stems(folder: Path, left_out: list[tuple[str, str]]) -> tuple[dict[Path, Pa
         relative = path.relative_to(folder)
         if stems.setdefault(relative.with_suffix(""), path) != path:
             double.append(str(relative))
-            left_out.append((str(path), "has a name that another file has with another extension"))
+            left_out.append(
+                (str(path), f"has the name of {stems[relative.with_suffix('')].name} but for its extension")
+            )
     return stems, _problem(folder, double, "a name that another file has with another extension", "Remove one of each")
 
 

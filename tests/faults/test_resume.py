@@ -12,13 +12,14 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from kill import Outcome, methods, recipe_of
+from kill import SMALL, Outcome, methods, recipe_of
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from i2i import recipe, train
+from i2i import images, recipe, train
 from i2i.checkpoint import Run, load_model
 from i2i.display import TrainDisplay
 from i2i.errors import I2IError, UnsafeFileError
@@ -238,6 +239,90 @@ def test_with_both_states_damaged_nothing_begins_anew_in_silence(at_five: Path) 
     with pytest.raises(UnsafeFileError, match="no whole training state to go on from"):
         resumed(at_five)
     assert (at_five / "log.jsonl").read_bytes() == log
+
+
+# ---- What is not as it was
+
+
+def goes_on(run: Path, cli: Cli) -> str:
+    """Resume; return what is said, and see that the log holds the same for the report."""
+    code, out, err = cli("train", "--resume", run, "--device", "cpu")
+    assert (code, err) == (0, "")
+    warnings = [entry["warning"] for entry in Run(run).read_log() if entry.get("of") == "resume"]
+    text = out.replace("\n", "")
+    assert all(warning in text for warning in warnings)
+    return " ".join(warnings)
+
+
+def test_a_run_that_nobody_has_touched_says_nothing(at_five: Path, run: Cli) -> None:
+    assert goes_on(at_five, run) == ""
+
+
+def test_another_recipe_or_version_than_at_the_start_is_said(at_five: Path, run: Cli) -> None:
+    path = at_five / "resolved.json"
+    was = json.loads(path.read_text())
+    path.write_text(json.dumps(was | {"versions": was["versions"] | {"torch": "1.0"}}))
+    text = Run(at_five).recipe.read_text()
+    Run(at_five).recipe.write_text(text + "[optimizer]\nlr = 0.5\n")
+    said = goes_on(at_five, run)
+    assert "from step 6 on this is not the run that was begun" in said
+    assert "versions.torch was 1.0" in said
+    assert "optimizer.default.lr was 0.0002 and is 0.5" in said
+    assert Run(at_five).resolved()["optimizer"]["default"]["lr"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda root: (root / "A" / "3.png").unlink(), "[source] had 4 samples and has 3"),
+        (lambda root: shutil.copy(root / "A" / "2.png", root / "A" / "3.png"), "[source] has files of other names or"),
+        (lambda root: (root / "A").rename(root / "C"), ""),
+    ],
+)  # fmt: skip
+def test_other_pictures_than_at_the_start_are_said(
+    harm: Callable[[Path], object], message: str, tmp_path: Path, run: Cli
+) -> None:
+    for i in range(4):
+        noise = np.random.default_rng(i).integers(0, 256, (16, 16 + 16 * i, 3), np.uint8)
+        images.write(tmp_path / "A" / f"{i}.png", noise)
+    crop = '{ name = "RandomCrop", height = 16, width = 16 }'
+    text = f'task = "colorization"\nsource = {{ name = "folder", root = "{tmp_path / "A"}", prepare = [{crop}] }}\n'
+    text += f'train = {{ steps = 7, batch = 2, save_every = 5 }}\n[method]\nname = "pix2pix"\n{SMALL}'
+    plan = recipe.parse(Path("mine.toml"), text.encode(), [])
+    with TrainDisplay(Console(quiet=True)) as display:
+        made = train.start(plan, runs=tmp_path, device="cpu", display=display, name="run").path
+    state(made, 7).unlink()
+    (made / "result.json").unlink()
+    harm(tmp_path)
+    if not message:  # moved: the recipe says the new place, and nothing else is another
+        Run(made).recipe.write_text(Run(made).recipe.read_text().replace(str(tmp_path / "A"), str(tmp_path / "C")))
+        assert "[source]" not in goes_on(made, run)
+    else:
+        assert message in goes_on(made, run)
+
+
+def test_damaged_lines_of_the_log_are_said_and_the_others_kept(at_five: Path, run: Cli) -> None:
+    log = at_five / "log.jsonl"
+    first, *rest = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"\xff" + first[1:] + b"".join(rest))
+    assert "1 damaged line(s) of it are lost" in goes_on(at_five, run)
+
+
+def test_an_emptied_log_is_said(at_five: Path, run: Cli) -> None:
+    (at_five / "log.jsonl").write_bytes(b"")
+    assert "what was logged is lost" in goes_on(at_five, run)
+
+
+def test_a_damaged_resolved_json_can_be_done_without(at_five: Path, whole: Path, run: Cli) -> None:
+    path = at_five / "resolved.json"
+    path.write_bytes(b"{")
+    code, _, err = run("train", "--resume", at_five)
+    assert code == 5
+    assert f"{path}: is damaged" in err and "Remove it" in err
+    path.unlink()
+    assert goes_on(at_five, run) == ""
+    assert Outcome.of(at_five).unlike(Outcome.of(whole)) == ["description"]  # the name is that of recipe.toml now
+    assert path.exists()
 
 
 # ---- Disks that fail

@@ -72,3 +72,39 @@ def test_killed_at_any_instant_it_leaves_whole_pictures_and_resumes_to_the_same(
     for name in names:
         one, other = images.read(out / name).pixels, images.read(tmp_path / "unbroken" / name).pixels
         assert np.abs(one.astype(int) - other).max() <= 1, name  # another batch rounds otherwise
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_told_to_stop_it_says_how_to_go_on(number: signal.Signals, code: int, tmp_path: Path, model: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in range(200):
+        images.write(tmp_path / "in" / f"{name}.png", rng.integers(0, 256, (96, 96, 3), np.uint8))
+    folders = [str(tmp_path / "in"), str(tmp_path / "out")]
+    script = "import signal; signal.signal(2, signal.default_int_handler); from i2i.cli import main; main()"
+    words = [
+        sys.executable,
+        "-c",
+        script,
+        "translate",
+        *folders,
+        "--model",
+        str(model),
+        "--device",
+        "cpu",
+        "--batch",
+        "1",
+    ]
+    process = subprocess.Popen(words, env=_one(), stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list(tmp_path.glob("out/*.png")):
+        time.sleep(0.001)
+    process.send_signal(number)
+    err = process.communicate(timeout=60)[1]
+    assert process.returncode == code, err
+    assert "of 200; what is written is whole. Go on: the same command with --resume" in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_after_the_end_changes_nothing(number: signal.Signals) -> None:
+    script = f"import atexit, os; atexit.register(os.kill, os.getpid(), {number}); from i2i.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", script, "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
