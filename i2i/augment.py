@@ -32,6 +32,8 @@ _SETTLED = {
     *("CenterCrop", "InvertImg", "LongestMaxSize", "PadIfNeeded", "Resize", "SmallestMaxSize", "ToGray", "ToSepia"),
 }
 
+Rows = tuple[int, int]
+"""Where a batch's own rows begin in a larger one, and how many that has."""
 Cut = Callable[[Tensor], Tensor]
 """What becomes of one picture C × H × W: a slice of it, or its mirror image."""
 
@@ -55,15 +57,16 @@ class DeviceAugment:
         self._steps = [_device_step(i, step, images) for i, step in enumerate(steps)]
 
     @torch.no_grad()
-    def __call__(self, images: Images) -> Images:
+    def __call__(self, images: Images, rows: Rows | None = None) -> Images:
         """Augment a batch: pictures N × C × H × W in [0, 1], class maps N × 1 × H × W; pictures stay in [0, 1].
 
-        UsageError names the augmentation that cannot act on these sizes or channels.
+        rows: which of a larger batch these pictures are, for all of which is then drawn: other processes have the
+        others. UsageError names the augmentation that cannot act on these sizes or channels.
         """
         images = dict(images)
         for step in self._steps:
             with _blame(step.place):
-                images |= step.move(images) if step.moves else step.recolour(images)
+                images |= step.move(images, rows) if step.moves else step.recolour(images, rows)
         return images
 
 
@@ -83,18 +86,20 @@ class _DeviceStep:
     cuts: Callable[[torch.Size], list[Cut] | None] | None = None
     fixed: bool = False
 
-    def recolour(self, images: Images) -> Images:
+    def recolour(self, images: Images, rows: Rows | None) -> Images:
         first = images[self.names[0]]
-        params = self.module.forward_parameters(first.shape)
+        params = _drawn(self.module, first.shape, rows)
         return {name: self.module(images[name], params=params).clamp(0, 1) for name in self.names}
 
-    def move(self, images: Images) -> Images:
+    def move(self, images: Images, rows: Rows | None) -> Images:
         first = images[self.names[0]]
         _check_one_size(self.place, {name: images[name].shape[-2:] for name in self.names})
-        if self.cuts and (cuts := self.cuts(first.shape)) is not None:
+        start, count = rows or (0, len(first))
+        if self.cuts and (cuts := self.cuts(torch.Size((count, *first.shape[1:])))) is not None:
+            cuts = cuts[start : start + len(first)]
             return {name: self._cut(images[name], cuts, name in self.voids) for name in self.names}
         # A resize to one size draws nothing and needs nothing of it, save to lead class maps along.
-        params = {} if self.fixed and not self.voids else self.module.forward_parameters(first.shape)
+        params = {} if self.fixed and not self.voids else _drawn(self.module, first.shape, rows)
         pictures = [name for name in self.names if name not in self.voids]
         moved = self._move_pictures({name: images[name] for name in pictures}, params)
         if self.voids:
@@ -159,6 +164,24 @@ def _check_colours(place: str, module: Any, channels: Mapping[str, int]) -> None
                 f"{place}: acts on RGB alone, and {name!r} has {count} channel{'s' * (count > 1)}. Leave it out, or "
                 "take one for any channels, such as RandomBrightness, RandomContrast or RandomGaussianNoise."
             )
+
+
+def _drawn(module: Any, shape: torch.Size, rows: Rows | None) -> dict[str, Tensor]:
+    """Return what an augmentation draws for pictures of a shape, which are rows of a larger batch."""
+    if rows is None:
+        return dict(module.forward_parameters(shape))
+    start, count = rows
+    params = dict(module.forward_parameters(torch.Size((count, *shape[1:]))))
+    params["forward_input_shape"] = torch.tensor(shape)
+    return params | {key: params[key][start : start + shape[0]] for key in ("batch_prob", *_one_each(module, shape))}
+
+
+@functools.cache
+def _one_each(module: Any, shape: torch.Size) -> list[str]:
+    """Return the names of what an augmentation draws once a picture: as often as there are pictures."""
+    with torch.random.fork_rng(devices=[]):
+        few, many = (module.generate_parameters(torch.Size((count, *shape[1:]))) for count in (3, 5))
+    return [key for key in few if few[key].ndim and (len(few[key]), len(many[key])) == (3, 5)]
 
 
 def _fixed(module: Any) -> bool:

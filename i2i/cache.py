@@ -20,7 +20,7 @@ from safetensors.numpy import load, save
 from torch import Tensor
 
 from i2i.contracts import Images, Sample
-from i2i.data import Order, Samples, read, stream, to_device
+from i2i.data import ALL, Order, Samples, read, stream, to_device
 from i2i.errors import ResourceError, UsageError
 
 SHARE = 4
@@ -42,8 +42,10 @@ class Choice:
         return f"{self.kind} ({self.why})"
 
 
-def choose(samples: Samples, wanted: str, device: torch.device, workers: int) -> Choice:
+def choose(samples: Samples, wanted: str, device: torch.device, workers: int, sharing: int = 1) -> Choice:
     """Choose where to keep samples: `wanted` as in the recipe's `train.cache`; workers: how many processes read them.
+
+    sharing: how many processes of this machine each keep them in its memory.
 
     Reads the first sample, and the last. UsageError when what is wanted does not suit the data, ResourceError when it
     does not fit, each with the remedy.
@@ -66,6 +68,8 @@ def choose(samples: Samples, wanted: str, device: torch.device, workers: int) ->
         if unfit and wanted != "auto":
             raise UsageError(f'train.cache = "{wanted}": {unfit}. {_REMEDY}')
         free = _free(torch.device("cpu") if kind == "ram" else device)
+        if free is not None and kind == "ram":
+            free //= sharing
         fits, words = _fits(len(samples), each, free, 1 if wanted != "auto" else SHARE)
         if not fits and wanted != "auto":
             raise ResourceError(f'train.cache = "{wanted}": {words}. {_REMEDY}')
@@ -179,36 +183,54 @@ class SharedShelf:
 
 
 def batches(
-    samples: Samples, choice: Choice, *, batch: int, seed: int, start: int, workers: int, device: torch.device
+    samples: Samples,
+    choice: Choice,
+    *,
+    batch: int,
+    seed: int,
+    start: int,
+    workers: int,
+    device: torch.device,
+    rows: slice = ALL,
 ) -> Iterator[Images]:
     """Yield what `data.stream` yields, from where `choice` says; UsageError when sizes turn out to differ after all."""
     if choice.kind == "device":
-        return _on_device(samples, choice, batch=batch, seed=seed, start=start, workers=workers, device=device)
+        return _on_device(
+            samples, choice, batch=batch, seed=seed, start=start, workers=workers, device=device, rows=rows
+        )
     if choice.kind == "ram":
         samples.shelf = SharedShelf(len(samples), choice.room)
-    return stream(samples, batch=batch, seed=seed, start=start, workers=workers, device=device)
+    return stream(samples, batch=batch, seed=seed, start=start, workers=workers, device=device, rows=rows)
 
 
 def _on_device(
-    samples: Samples, choice: Choice, *, batch: int, seed: int, start: int, workers: int, device: torch.device
+    samples: Samples,
+    choice: Choice,
+    *,
+    batch: int,
+    seed: int,
+    start: int,
+    workers: int,
+    device: torch.device,
+    rows: slice = ALL,
 ) -> Iterator[Images]:
     """Read every sample once, as ever and by the worker processes, and from then on gather batches on the device."""
-    order = Order(len(samples), seed).batches(batch, start)
-    rows: dict[str, Tensor] = {}
+    order = Order(len(samples), seed).batches(batch, start, rows)
+    kept: dict[str, Tensor] = {}
     known = np.zeros(len(samples), dtype=bool)
-    reading = read(samples, batch=batch, seed=seed, start=start, workers=workers, device=device)
+    reading = read(samples, batch=batch, seed=seed, start=start, workers=workers, device=device, rows=rows)
     for item in reading:
         there = {name: tensor.to(device, non_blocking=True) for name, tensor in item.items()}
         indices = [index for index, _ in next(order)]
-        rows = rows or {name: _room(len(samples), tensor) for name, tensor in there.items()}
-        fits = all(rows[name].shape[1:] == tensor.shape[1:] for name, tensor in there.items())
+        kept = kept or {name: _room(len(samples), tensor) for name, tensor in there.items()}
+        fits = all(kept[name].shape[1:] == tensor.shape[1:] for name, tensor in there.items())
         if not fits and choice.asked:
             where = samples.describe(indices[0])
             raise UsageError(f'train.cache = "device": {where}: pictures differ in size. {_REMEDY}')
         if fits:
             chosen = _there(indices, device)
             for name, tensor in there.items():
-                rows[name][chosen] = _plain(tensor)
+                kept[name][chosen] = _plain(tensor)
             known[indices] = True
         yield to_device(there, samples.images, device)
         if known.all():
@@ -217,7 +239,7 @@ def _on_device(
     dtypes = {name: tensor.dtype for name, tensor in item.items()}
     for keys in order:
         chosen = _there([index for index, _ in keys], device)
-        gathered = {name: row[chosen].view(dtypes[name]) for name, row in rows.items()}
+        gathered = {name: row[chosen].view(dtypes[name]) for name, row in kept.items()}
         yield to_device(gathered, samples.images, device)
 
 

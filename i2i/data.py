@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from i2i.contracts import Images, ImageSpec, Sample, Source, deep
 from i2i.errors import DataError, I2IError, PluginError, told
 
+ALL = slice(None)
 Prepare = Callable[[Sample, int], Sample]
 """From a sample and its seed to what is trained on. `split()` (optional) gives what draws nothing, then the rest."""
 
@@ -51,8 +52,11 @@ class Order:
     count: int
     seed: int
 
-    def batches(self, size: int, start: int) -> Iterator[list[tuple[int, int]]]:
-        """Yield batches of (index, sample seed) from batch number `start`; a batch may cross into the next epoch."""
+    def batches(self, size: int, start: int, rows: slice = ALL) -> Iterator[list[tuple[int, int]]]:
+        """Yield batches of (index, sample seed) from batch number `start`; a batch may cross into the next epoch.
+
+        rows: which of each batch, where others have the rest.
+        """
         position, epoch, order = start * size, -1, np.zeros(0, dtype=np.int64)
         while True:
             batch = []
@@ -62,7 +66,7 @@ class Order:
                     order = np.random.default_rng(mix(self.seed, epoch)).permutation(self.count)
                 batch.append((int(order[position % self.count]), mix(self.seed, epoch, position % self.count, 1)))
             position += 1
-            yield batch
+            yield batch[rows]
 
 
 class Samples(Dataset[Any]):
@@ -270,20 +274,23 @@ def to_device(batch: Mapping[str, Tensor], images: Mapping[str, ImageSpec], devi
 
 
 def stream(
-    samples: Samples, *, batch: int, seed: int, start: int, workers: int, device: torch.device
+    samples: Samples, *, batch: int, seed: int, start: int, workers: int, device: torch.device, rows: slice = ALL
 ) -> Iterator[Images]:
-    """Yield endless batches of pictures on the device, from step `start`; an I2IError of a worker is raised here."""
-    for item in read(samples, batch=batch, seed=seed, start=start, workers=workers, device=device):
+    """Yield endless batches of pictures on the device, from step `start`; an I2IError of a worker is raised here.
+
+    rows: which pictures of each batch, where other processes have the rest.
+    """
+    for item in read(samples, batch=batch, seed=seed, start=start, workers=workers, device=device, rows=rows):
         yield to_device(item, samples.images, device)
 
 
 def read(
-    samples: Samples, *, batch: int, seed: int, start: int, workers: int, device: torch.device
+    samples: Samples, *, batch: int, seed: int, start: int, workers: int, device: torch.device, rows: slice = ALL
 ) -> Iterator[dict[str, Tensor]]:
     """Yield the batches of `stream` as they are on the host: with the pixels that the source gives."""
     loader = DataLoader(
         samples,
-        batch_sampler=_Batches(Order(len(samples), seed), batch, start),
+        batch_sampler=_Batches(Order(len(samples), seed), batch, start, rows),
         collate_fn=Collate(samples),
         num_workers=workers,
         worker_init_fn=_quiet_worker,
@@ -319,9 +326,10 @@ class _Batches:
     order: Order
     size: int
     start: int
+    rows: slice
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return self.order.batches(self.size, self.start)
+        return self.order.batches(self.size, self.start, self.rows)
 
 
 def fixed(samples: Samples, indices: Sequence[int], device: torch.device) -> Images:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import ctypes
-import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,6 +25,7 @@ from i2i.contracts import Batch
 from i2i.data import mix
 from i2i.errors import DivergedError, PluginError, ResourceError, StepTooLarge, UsageError, nearest, told
 from i2i.graph import Replayed, Work
+from i2i.ranks import ALONE, World
 from i2i.recipe import OptimizerSettings, TrainSettings
 
 GENERATOR = "g"
@@ -178,7 +178,8 @@ class Training:
 
     method: a Method, on the device. steps: the length of the run, on which the learning rate depends. layout: how the
     batches lie in memory. parts: how many each batch goes in, one after the other. graph: on CUDA, capture the step and
-    replay it; say takes what there is to tell of that.
+    replay it; say takes what there is to tell of that. world: the processes that share each batch; counts: how many
+    of its pictures each has, where there are several.
     """
 
     def __init__(
@@ -195,7 +196,10 @@ class Training:
         parts: int = 1,
         graph: bool = False,
         say: Callable[[str], None] = print,
+        world: World = ALONE,
+        counts: Sequence[int] = (),
     ) -> None:
+        self.world, self.counts = world, [*counts]
         self.method, self.steps, self.decay, self.seed = method, steps, decay, seed
         self.precision, self.layout, self.parts = precision, layout, parts
         self.step = 0
@@ -248,9 +252,10 @@ class Training:
             self.method.train(mode)
 
     def move(self, player: str) -> None:
-        """Take a step of a player's optimizer along the gradients of its weights, and forget them."""
+        """Take a step of a player's optimizer along the gradients of its weights, of all processes, and forget them."""
         for p, row in zip(self.players[player], self.rows[player], strict=True):
             row.grad, p.grad = None if p.grad is None else as_row(p.grad), None
+        self.world.add_up([row.grad for row in self.rows[player] if row.grad is not None])
         self.optimizers[player].step()
         self.optimizers[player].zero_grad(set_to_none=True)
 
@@ -374,7 +379,7 @@ def _turns(training: Training, batch: Batch) -> dict[str, Tensor]:
     a player (a critic trained five times) is reported as its mean.
     """
     terms: dict[str, list[Tensor]] = {}
-    pieces = [_Piece(training, *part) for part in parted(batch, training.parts)]
+    pieces = [_Piece(training, *part) for part in parted(batch, training.parts, training.counts, training.world.rank)]
     while True:
         summed: dict[str, Tensor] = {}
         taken = [piece.turn(summed) for piece in pieces]
@@ -393,13 +398,20 @@ def _turns(training: Training, batch: Batch) -> dict[str, Tensor]:
             terms.setdefault(f"{taken[0]}/{name}", []).append(loss)
 
 
-def parted(batch: Batch, parts: int) -> Iterator[tuple[Batch, float]]:
-    """Yield a batch's parts of nearly equal size, each with its share of the pictures."""
-    count = len(batch.a)
-    ends = [round(count * i / parts) for i in range(parts + 1)]
-    for start, end in itertools.pairwise(ends):
+def parted(
+    batch: Batch, parts: int, counts: Sequence[int] = (), rank: int = 0
+) -> Iterator[tuple[Batch, list[int], float]]:
+    """Yield a batch's parts of nearly equal size: how many pictures every process has in it, and the own ones' share.
+
+    The share is of the pictures of all parts and processes. counts: how many pictures every process has, rank: which of
+    them has this batch; by default there is one.
+    """
+    counts = counts or [len(batch.a)]
+    for i in range(parts):
+        cuts = [(round(count * i / parts), round(count * (i + 1) / parts)) for count in counts]
+        start, end = cuts[rank]
         part = batch if parts == 1 else batch.map(lambda x, start=start, end=end: x[start:end])  # type: ignore[misc]
-        yield part, (end - start) / count
+        yield part, [end - start for start, end in cuts], (end - start) / sum(counts)
 
 
 class _Piece:
@@ -409,8 +421,8 @@ class _Piece:
     vectors) does not depend on pictures: each piece sees it as if it were the batch.
     """
 
-    def __init__(self, training: Training, batch: Batch, share: float) -> None:
-        self.training, self.share = training, share
+    def __init__(self, training: Training, batch: Batch, present: list[int], share: float) -> None:
+        self.training, self.present, self.share = training, present, share
         self.turns = turns(training.method, training.players, batch)
         self.counters = [
             buffer
@@ -422,6 +434,10 @@ class _Piece:
 
     def turn(self, summed: dict[str, Tensor]) -> str | None:
         """Go forward and backward through the next turn; return its player. summed: gains the terms, by their share."""
+        with self.training.world.at_work(self.present):
+            return self._turn(summed)
+
+    def _turn(self, summed: dict[str, Tensor]) -> str | None:
         training = self.training
         for counter, count in zip(self.counters, self.counts, strict=True):
             counter.copy_(count)

@@ -79,6 +79,14 @@ class Interrupted(I2IError):
         self.exit_code = exit_code
 
 
+class Elsewhere(I2IError):
+    """Another process of the same training has failed, and says why, so that this one need not: its exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM has come: as Ctrl-C, but for the exit code, which is 75."""
 

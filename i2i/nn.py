@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -100,6 +100,35 @@ def combined(counts: list[float], means: list[Tensor], spreads: list[Tensor]) ->
     mean = (share * every).sum(0)
     var = (share * (torch.stack(spreads).cpu().double() + (every - mean).square())).sum(0)
     return mean.to(means[0].device, torch.float32), var.to(means[0].device, torch.float32)
+
+
+class Spread(Protocol):
+    """The processes that a batch is spread over."""
+
+    def together(self, x: Tensor) -> Tensor:
+        """Return the rows of all."""
+
+    def cut(self, x: Tensor) -> Tensor:
+        """Return this process's rows."""
+
+
+SPREAD: ContextVar[Spread | None] = ContextVar("spread", default=None)
+"""The processes that the batch of a training step is spread over, None where there is one."""
+
+
+def together(x: Tensor) -> Tensor:
+    """Return the rows N × ... that all processes of a training have of a batch, in a step; without a gradient.
+
+    For a method that remembers pictures: what it remembers is then the same in every process. Where there is one, x.
+    """
+    spread = SPREAD.get()
+    return x.detach() if spread is None else spread.together(x)
+
+
+def own_rows(x: Tensor) -> Tensor:
+    """Return of what `together` gave this process's rows."""
+    spread = SPREAD.get()
+    return x if spread is None else spread.cut(x)
 
 
 def dense(x: Tensor) -> Tensor:

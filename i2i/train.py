@@ -33,12 +33,24 @@ from i2i.engine import (
     pick_precision,
     players,
 )
-from i2i.errors import DataError, DivergedError, I2IError, Interrupted, PluginError, StepTooLarge, UsageError, told
+from i2i.errors import (
+    DataError,
+    DivergedError,
+    Elsewhere,
+    I2IError,
+    Interrupted,
+    PluginError,
+    ResourceError,
+    StepTooLarge,
+    UsageError,
+    told,
+)
 from i2i.evaluate import HeldOut, measured, parts_shown, values_of
 from i2i.files import write_json
 from i2i.plugins import used
 from i2i.products import lay_out, use_products
 from i2i.profile import Profiler
+from i2i.ranks import ALONE, World
 from i2i.recipe import Recipe
 from i2i.recompute import recompute
 from i2i.report import write_report
@@ -68,6 +80,7 @@ class Session:
     resolved: Mapping[str, Any]
     display: Display
     trackers: list[Tracker]
+    world: World = ALONE
     profiler: Profiler | None = None
     stop: signal.Signals | None = None
     averages: Averages = field(default_factory=Averages)
@@ -82,39 +95,69 @@ class Session:
 
 
 def start(
-    plan: Recipe, *, runs: Path, device: str, display: Display, name: str | None = None, profile: bool = False
+    plan: Recipe,
+    *,
+    runs: Path,
+    device: str,
+    display: Display,
+    name: str | None = None,
+    profile: bool = False,
+    world: World = ALONE,
 ) -> Run:
     """Train a recipe from its beginning in a new directory below `runs`; return the finished run.
 
     name: of the directory, which may be there, but hold no run; the recipe's and the time by default. profile: write
-    where the time of some steps goes.
+    where the time of some steps goes. world: the processes that train together, each of which calls this.
     """
-    where = pick_device(device)
-    pipeline = compose(plan)
-    rehearse(pipeline, where)
+    with world.as_one():
+        where = pick_device(device)
+        _check_world(plan, world)
+        pipeline = compose(plan)
+        rehearse(pipeline, where)
     if plan.train.deterministic:
-        _try_one_step(pipeline, where)
+        with world.as_one():
+            _try_one_step(pipeline, where)
         pipeline = compose(plan)
     resolved = _resolved(pipeline)
-    run = Run.at(runs / name) if name else Run.create(runs, slug(plan.name))
-    with run.held():
-        run.start(plan.text, resolved)
+    with contextlib.ExitStack() as held:
+        made = ""
+        with world.as_one():
+            if world.leads:
+                first = Run.at(runs / name) if name else Run.create(runs, slug(plan.name))
+                held.enter_context(first.held())
+                first.start(plan.text, resolved)
+                made = str(first.path)
+        run = Run(Path(world.told(made)))
         handed = [pipeline]
         del pipeline  # of which nobody else then holds the weights
-        return _to_the_end(run, handed, where, resolved, display, profile=profile)
+        return _to_the_end(run, handed, where, resolved, display, world, profile=profile)
 
 
-def resume(path: Path, *, device: str, display: Display, profile: bool = False) -> Run:
+def resume(path: Path, *, device: str, display: Display, profile: bool = False, world: World = ALONE) -> Run:
     """Go on with a run from its last saved state; return the finished run."""
-    where = pick_device(device)
-    run = Run.open(path)
-    if run.finished:
-        raise UsageError(f"{path}: has finished; there is nothing to go on with.")
-    with run.held():
-        with blank() if run.has_state() else contextlib.nullcontext():  # a state holds every weight, frozen ones too
-            handed = [compose(run.plan())]
-        resolved = _resolved(handed[0])
-        return _to_the_end(run, handed, where, resolved, display, resumed=True, profile=profile)
+    with contextlib.ExitStack() as held:
+        with world.as_one():
+            where = pick_device(device)
+            run = Run.open(path)
+            if run.finished:
+                raise UsageError(f"{path}: has finished; there is nothing to go on with.")
+            if world.leads:
+                held.enter_context(run.held())
+            plan = run.plan()
+            _check_world(plan, world)
+            with blank() if run.has_state() else contextlib.nullcontext():  # a state holds every weight, frozen too
+                handed = [compose(plan)]
+            resolved = _resolved(handed[0])
+        return _to_the_end(run, handed, where, resolved, display, world, resumed=True, profile=profile)
+
+
+def _check_world(plan: Recipe, world: World) -> None:
+    """Raise UsageError for a batch that has no picture for some process."""
+    if plan.train.batch < world.size:
+        raise UsageError(
+            f"train.batch = {plan.train.batch} is the batch of all processes, and there are {world.size}: raise it "
+            f"(--set train.batch={world.size}), or start no more than {plan.train.batch}."
+        )
 
 
 def _resolved(pipeline: Pipeline) -> dict[str, Any]:
@@ -163,20 +206,23 @@ def _to_the_end(
     device: torch.device,
     resolved: Mapping[str, Any],
     display: Display,
+    world: World,
     *,
     resumed: bool = False,
     profile: bool = False,
 ) -> Run:
     """Work on a run to its end; where memory runs out in a step, go on from the last state with batches in more parts.
 
-    Nothing of the broken step is left behind: what a state does not hold follows from seed and step.
+    Nothing of the broken step is left behind: what a state does not hold follows from seed and step. One of several
+    processes cannot go on by itself: the next start does.
     """
     parts = max((int(entry.get("parts", 1)) for entry in run.read_log()), default=1) if resumed else 1
+    parts = world.told(parts)
     while True:
         pipeline = handed.pop()
-        batch, same = pipeline.recipe.train.batch, _in_parts(pipeline)
+        batch, same = min(world.share(pipeline.recipe.train.batch)), _in_parts(pipeline)
         try:
-            return _work(run, pipeline, device, resolved, display, parts=parts, resumed=resumed, profile=profile)
+            return _work(run, pipeline, device, resolved, display, world, parts=parts, resumed=resumed, profile=profile)
         except StepTooLarge as error:
             reason = str(error)
         if parts >= batch:
@@ -191,18 +237,25 @@ def _to_the_end(
         parts, resumed = min(2 * parts, batch), True
         text = f"memory ran out at batch {batch}: it goes in {parts} parts from step {run.last_saved() + 1} on; {same}"
         run.append_log({"step": run.last_saved(), "of": "memory", "parts": parts, "warning": text})
+        if world.size > 1:
+            raise ResourceError(f"process {world.rank}: {text}. Go on: --resume {run.path}")
         display.note(text)
         handed.append(compose(run.plan()))
 
 
 def _in_parts(pipeline: Pipeline) -> str:
     """Return what becomes of a batch's gradients when it goes in parts."""
-    norms = torch.nn.modules.batchnorm._BatchNorm
-    if any(isinstance(one, norms) or getattr(one, "over_batch", False) for one in pipeline.method.modules()):
+    if _over_batches(pipeline):
         return "batch normalisation sees each part by itself"
     if any(spec.void is not None for spec in pipeline.task.images.values()):
         return "a mean over labelled pixels (cross_entropy) is taken of each part by itself"
     return "the gradients add up to the same"
+
+
+def _over_batches(pipeline: Pipeline) -> bool:
+    """Whether a network normalises over the batch."""
+    norms = torch.nn.modules.batchnorm._BatchNorm
+    return any(isinstance(one, norms) or getattr(one, "over_batch", False) for one in pipeline.method.modules())
 
 
 def length(plan: Recipe, samples: int) -> int:
@@ -215,12 +268,17 @@ def length(plan: Recipe, samples: int) -> int:
 
 
 def training_of(
-    pipeline: Pipeline, device: torch.device, say: Callable[[str], None] = print, *, parts: int = 1
+    pipeline: Pipeline,
+    device: torch.device,
+    say: Callable[[str], None] = print,
+    *,
+    parts: int = 1,
+    world: World = ALONE,
 ) -> Training:
     """Bring a pipeline's method to the device, ready for its first step, with what makes its steps quick there."""
     layout = torch.channels_last if takes_channels_last(pipeline, device) else torch.contiguous_format
     lay_out(pipeline.method.to(device), layout)
-    return readied(pipeline, device, layout, say, parts=parts)
+    return readied(pipeline, device, layout, say, parts=parts, world=world)
 
 
 def readied(
@@ -230,6 +288,7 @@ def readied(
     say: Callable[[str], None] = print,
     *,
     parts: int = 1,
+    world: World = ALONE,
 ) -> Training:
     """Do what `training_of` does with a method that is on the device already, laid out."""
     plan = pipeline.recipe
@@ -239,6 +298,9 @@ def readied(
     if plan.train.activation_checkpointing:
         for player in players(pipeline.method):
             recompute(pipeline.method.get_submodule(player))
+    graph = plan.train.cuda_graph is True and device.type == "cuda"
+    if graph and world.size > 1:
+        say("train.cuda_graph: steps are run without a graph, for there are several processes.")
     training = Training(
         pipeline.method,
         plan.optimizer_of,
@@ -249,9 +311,12 @@ def readied(
         precision=pick_precision(plan.train.precision, device, deep=pipeline.samples.deep),
         layout=layout,
         parts=parts,
-        graph=plan.train.cuda_graph is True and device.type == "cuda",
+        graph=graph and world.size == 1,
         say=say,
+        world=world,
+        counts=world.share(plan.train.batch) if world.size > 1 else (),
     )
+    world.normalise_over_all(pipeline.method)
     if plan.train.compile is True:
         for player in training.players:
             getattr(pipeline.method, player).compile()
@@ -264,45 +329,59 @@ def _work(
     device: torch.device,
     resolved: Mapping[str, Any],
     display: Display,
+    world: World,
     *,
     parts: int,
     resumed: bool,
     profile: bool,
 ) -> Run:
-    plan, training = pipeline.recipe, training_of(pipeline, device, display.note, parts=parts)
-    trackers = [make(part, run.path, contract=Tracker) for part in plan.trackers]
-    session = Session(run, pipeline, training, resolved, display, trackers)
+    plan, training = pipeline.recipe, training_of(pipeline, device, display.note, parts=parts, world=world)
+    with world.as_one():
+        trackers = [make(part, run.path, contract=Tracker) for part in plan.trackers if world.leads]
+    session = Session(run, pipeline, training, resolved, display, trackers, world, averages=Averages(world))
     if resumed:
-        run.sweep()
-    if resumed and run.has_state():
-        _restore(session)
+        with world.as_one():
+            if world.leads:
+                run.sweep()
+            if run.has_state():
+                _restore(session)
     session.first_step = training.step
-    lost = run.cut_log(training.step)
-    if resumed:
-        _tell_changes(session, lost)
-    session.watch = Watch(run.read_log())
+    if len(set(world.texts(str(training.step)))) > 1:
+        raise DataError(f"{run.path}: not every process reads the same state. Give all machines the same folder.")
+    with world.as_one():
+        if world.leads:
+            lost = run.cut_log(training.step)
+            if resumed:
+                _tell_changes(session, lost)
+            session.watch = Watch(run.read_log())
     verb = f"going on at step {training.step}" if resumed else "training"
     precision = str(training.precision).removeprefix("torch.")
     if pipeline.held_out is None:
         display.note(f"{run.recipe}: has no [validation]: nothing is held out, and nothing measured.")
-    display.note(f"{run.path}: {verb}, {training.steps} steps on {device.type} in {precision}")
-    session.profiler = _profiler(session) if profile else None
+    together = f", {world.size} processes" if world.size > 1 else ""
+    display.note(f"{run.path}: {verb}, {training.steps} steps on {device.type}{together} in {precision}")
+    if world.size > 1 and min(training.counts) == 1 and _over_batches(pipeline):
+        display.note("batch normalisation over one picture a process: each waits for all others at each of its layers")
+    session.profiler = _profiler(session) if profile and world.leads else None
     try:
         with enough_memory(f"at batch {plan.train.batch}", f"--set train.batch={max(1, plan.train.batch // 2)}"):
             sure, watched = deterministic(plan.train.deterministic), session.profiler or contextlib.nullcontext()
             with _stopping(session), watched, sure:
                 _loop(session)
-            _finish(session)
-    except (Interrupted, StepTooLarge):  # the one has said how to go on, and with the other it goes on
+            if world.leads:
+                _finish(session)
+    except (Interrupted, DivergedError) as error:
+        if not world.leads:  # who says the same
+            raise Elsewhere("", error.exit_code) from error
+        if isinstance(error, DivergedError):  # to go on would come to the same again
+            saved = run.last_saved()
+            kept = f"the model and the state of step {saved} are kept" if saved else "none was saved"
+            display.note(f"{run.path}: {kept}")
+        raise
+    except (StepTooLarge, Elsewhere):  # the one has said how to go on, and with the other it goes on
         raise
     except KeyboardInterrupt:  # before the first step, or a second time
         display.note(f"Go on: i2i train --resume {run.path}")
-        raise
-    except DivergedError:  # to go on would come to the same again
-        saved = run.last_saved()
-        display.note(
-            f"{run.path}: " + (f"the model and the state of step {saved} are kept" if saved else "none was saved")
-        )
         raise
     except Exception as error:
         if saved := run.last_saved():
@@ -377,20 +456,21 @@ def _loop(session: Session) -> None:
     averages, clock, pictures = session.averages, time.perf_counter(), 0
     if session.first_step and _sample_due(session) and not _sample_path(session).exists():
         _sample(session)  # killed behind the state, before the picture
-    made = batches(session.pipeline, training.device, training.step)
+    made = batches(session.pipeline, training.device, training.step, session.world, lambda: int(session.stop or 0))
     for report in fit(training, _saving(session, made)):
         with record_function("log"):
             averages.add(report)
             pictures += settings.batch
             step, last = report.step, report.step == training.steps
-            stopping = session.stop is not None
+            stopping = session.world.stop if session.world.size > 1 else int(session.stop or 0)
             logs = step % settings.log_every == 0 or last
             entry: dict[str, float] = {}
             if logs:
                 terms, now = averages.read(), time.perf_counter()
                 entry = {"step": step, "lr": report.lr, "images_per_second": pictures / max(now - clock, 1e-9), **terms}
-                session.run.append_log(entry)
-                _warn(session, session.watch.logged(entry))
+                if session.world.leads:
+                    session.run.append_log(entry)
+                    _warn(session, session.watch.logged(entry))
             if step % settings.save_every == 0 or last or stopping:
                 _save(session)
             if _sample_due(session):
@@ -400,8 +480,7 @@ def _loop(session: Session) -> None:
                 _tell(session, "log", step, {key: value for key, value in entry.items() if key != "step"})
                 clock, pictures = time.perf_counter(), 0
             if stopping and not last:
-                assert session.stop is not None
-                code = 130 if session.stop == signal.SIGINT else 75
+                code = 130 if stopping == signal.SIGINT else 75
                 raise Interrupted(
                     f"stopped and saved at step {step}. Go on: i2i train --resume {session.run.path}", code
                 )
@@ -409,29 +488,40 @@ def _loop(session: Session) -> None:
             session.profiler.step()
 
 
-def batches(pipeline: Pipeline, device: torch.device, start: int) -> Iterator[Batch]:
-    """Yield the training batches for ever, from step `start`: read, prepared, on the device, augmented and encoded."""
+def batches(
+    pipeline: Pipeline,
+    device: torch.device,
+    start: int,
+    world: World = ALONE,
+    stop: Callable[[], int] = lambda: 0,
+) -> Iterator[Batch]:
+    """Yield the training batches for ever, from step `start`: read, prepared, on the device, augmented and encoded.
+
+    world: the processes of which each has its rows of them; stop: as of `World.in_step`.
+    """
     settings = pipeline.recipe.train
     pictures = cache.batches(
         pipeline.samples,
-        cache_of(pipeline, device),
+        cache_of(pipeline, device, world),
         batch=settings.batch,
         seed=settings.seed,
         start=start,
         workers=_workers(settings, device),
         device=device,
+        rows=world.rows(settings.batch),
     )
-    for batch in pictures:
-        with record_function("augment"):
-            made = pipeline.task.batch(pipeline.augment(batch))
+    for batch in world.in_step(pictures, stop):
+        with record_function("augment"), world.at_work(world.share(settings.batch)):
+            rows = (world.offset, settings.batch) if world.size > 1 else None
+            made = pipeline.task.batch(pipeline.augment(batch, rows))
             check_sides(pipeline, made)
         yield made
 
 
-def cache_of(pipeline: Pipeline, device: torch.device) -> cache.Choice:
+def cache_of(pipeline: Pipeline, device: torch.device, world: World = ALONE) -> cache.Choice:
     """Choose where a pipeline's samples are kept after their first reading; in words: str() of it."""
     settings = pipeline.recipe.train
-    return cache.choose(pipeline.samples, settings.cache, device, _workers(settings, device))
+    return cache.choose(pipeline.samples, settings.cache, device, _workers(settings, device), world.local_size)
 
 
 def _workers(settings: recipe.TrainSettings, device: torch.device) -> int:
@@ -443,7 +533,8 @@ def _saving(session: Session, made: Iterator[Batch]) -> Iterator[Batch]:
     try:
         yield from made
     except Exception:
-        if session.training.step > session.first_step:
+        # Of several processes all or none save, for what they log is added up.
+        if session.training.step > session.first_step and (session.world.size == 1 or session.world.agreed):
             try:
                 _save(session)
             except I2IError as lost:  # the picture is to be named all the same
@@ -457,7 +548,7 @@ def _stopping(session: Session) -> Iterator[None]:
 
     def handle(number: int, _: object) -> None:
         # Nothing but the flag: whatever a handler prints may fail, in the middle of a step.
-        session.stop = signal.Signals(number)
+        session.stop = session.stop or signal.Signals(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C breaks it off
 
     try:
@@ -475,6 +566,8 @@ def _save(session: Session) -> None:
     """Write the model, then the state: where that stands, nothing of its step is missing but a sample."""
     training, window = session.training, session.averages.tensors()
     training.check_finite()
+    if not session.world.leads:
+        return
     description = {
         "name": session.pipeline.recipe.name,
         "task": session.resolved["task"],
@@ -495,8 +588,8 @@ def _warn(session: Session, warnings: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _sample_due(session: Session) -> bool:
-    training = session.training
-    return training.step % session.settings.sample_every == 0 or training.step == training.steps
+    training, due = session.training, session.settings.sample_every
+    return session.world.leads and (training.step % due == 0 or training.step == training.steps)
 
 
 def _sample_path(session: Session) -> Path:

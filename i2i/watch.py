@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from i2i.engine import GENERATOR, Report
 from i2i.errors import DivergedError
+from i2i.ranks import ALONE, World
 
 WON = 0.02
 """A discriminator's adversarial loss below which it has won: it is sure of 98 of 100 (0.69 halved is guessing)."""
@@ -29,11 +30,11 @@ BEGUN = 500
 class Averages:
     """Means of the terms since the last reading, kept on the device and read in one transfer."""
 
-    def __init__(self) -> None:
+    def __init__(self, world: World = ALONE) -> None:
+        self._world = world  # whose terms are added up when they are read: each has its share of the batch
         self._sums: dict[str, Tensor] = {}
-        self._finite: dict[
-            str, Tensor
-        ] = {}  # after how many of its steps a sum was a number: it does not become one again
+        # After how many of its steps a sum was a number: it does not become one again.
+        self._finite: dict[str, Tensor] = {}
         self._steps: dict[str, list[int]] = {}
 
     def add(self, report: Report) -> None:
@@ -75,7 +76,10 @@ class Averages:
     def _read(self) -> dict[str, float]:
         if not self._sums:
             return {}
-        sums, finite = torch.stack([*self._sums.values(), *self._finite.values()]).view(2, -1).tolist()
+        both = torch.stack([*self._sums.values(), *self._finite.values()]).view(2, -1)
+        if self._world.size > 1:
+            both = torch.stack([self._world.summed(both[0].clone()), self._world.least(both[1].clone())])
+        sums, finite = both.tolist()
         broken = [
             (self._steps[name][int(good)], name, total)
             for name, total, good in zip(self._sums, sums, finite, strict=True)

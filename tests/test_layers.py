@@ -14,9 +14,10 @@ RANKS = [
     {"errors"},
     {"contracts", "files"},
     {"plugins", "datasets", "stored"},
-    {"build", "quiet", "probe", "install", "scaffold"},
+    {"build", "quiet", "probe", "install", "scaffold", "launch"},
     {"recipe", "describe", "doctor"},
     {"images", "data", "shifts", "nn", "products", "graph", "memory", "recompute", "confusion", "backbones"},
+    {"ranks"},
     {"augment", "engine", "checkpoint", "cache"},
     {"compose", "watch"},
     {"tiles"},
@@ -35,7 +36,7 @@ FOR_BUILT_INS = {"contracts", "errors", "nn", "images", "confusion", "backbones"
 FILES = sorted(path for path in ROOT.rglob("*.py") if path.parent.name != "templates")  # which are other packages'
 LIGHT = [
     "errors", "contracts", "files", "plugins", "datasets", "build", "recipe", "cli", "display", "__init__",
-    "quiet", "probe", "install", "scaffold", "describe", "doctor",
+    "quiet", "probe", "install", "scaffold", "describe", "doctor", "launch",
 ]  # fmt: skip
 
 

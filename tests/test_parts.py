@@ -78,9 +78,9 @@ def test_parts_are_nearly_equal_and_all_there() -> None:
     batch = Batch(torch.arange(7.0).view(7, 1, 1, 1), torch.zeros(7, 1, 1, 1), torch.ones(7, 1, 1, 1))
     for parts in range(1, 8):
         found = list(parted(batch, parts))
-        assert torch.cat([part.a for part, _ in found]).flatten().tolist() == list(range(7))
-        assert sum(share for _, share in found) == pytest.approx(1)
-        assert {len(part.a) for part, _ in found} <= {7 // parts, -(-7 // parts)}
+        assert torch.cat([part.a for part, _, _ in found]).flatten().tolist() == list(range(7))
+        assert sum(share for _, _, share in found) == pytest.approx(1)
+        assert {len(part.a) for part, _, _ in found} <= {7 // parts, -(-7 // parts)}
 
 
 class Counts(Pix2Pix):

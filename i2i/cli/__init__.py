@@ -73,7 +73,8 @@ def _deaf() -> None:
 
 
 def _end(text: str, code: int) -> NoReturn:
-    terminal(stderr=True).print(f"error: {text}", markup=False, highlight=False, soft_wrap=True)
+    if text:  # else another process says it
+        terminal(stderr=True).print(f"error: {text}", markup=False, highlight=False, soft_wrap=True)
     sys.exit(code)
 
 

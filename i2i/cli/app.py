@@ -56,11 +56,11 @@ Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help=
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def terminal(*, stderr: bool = False):  # type: ignore[no-untyped-def]
+def terminal(*, stderr: bool = False, quiet: bool = False):  # type: ignore[no-untyped-def]
     """Return a console that prints what it is given, without pictures for names."""
     from rich.console import Console
 
-    return Console(stderr=stderr, emoji=False)  # line 100 would print as a picture of 100 points
+    return Console(stderr=stderr, emoji=False, quiet=quiet)  # line 100 would print as a picture of 100 points
 
 
 def _version(wanted: bool) -> None:

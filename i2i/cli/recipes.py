@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +33,10 @@ def train(
         bool,
         typer.Option("--deterministic", help="The same bits every time, on CUDA too, or a refusal."),
     ] = False,
+    devices: Annotated[
+        int | None,
+        typer.Option(help="So many processes on this machine, one a device, that share each batch.", min=1),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe, or go on with a run."""
@@ -41,24 +47,30 @@ def train(
     if resume is not None and (settings or deterministic):
         what = "--set" if settings else "--deterministic"
         raise UsageError(f"{what} does not go with --resume: a run goes on with the recipe that it was started with.")
-    from i2i.display import TrainDisplay
-
     plan = None
     if recipe is not None:
         from i2i.recipe import read
 
         plan = read(recipe, [*settings, *["train.deterministic=true"] * deterministic])
+    if devices and devices > 1 and "WORLD_SIZE" not in os.environ:
+        from i2i.launch import launch
+
+        raise typer.Exit(launch(sys.argv[1:], devices))
     from i2i import train as verb
     from i2i.checkpoint import unfinished_run
+    from i2i.display import TrainDisplay
+    from i2i.ranks import joined
 
-    with TrainDisplay(terminal(stderr=as_json)) as display:
+    with joined(device) as (world, own), TrainDisplay(terminal(stderr=as_json, quiet=not world.leads)) as display:
         if plan is not None:
-            run = verb.start(plan, runs=runs, device=device, display=display, profile=profile)
+            run = verb.start(plan, runs=runs, device=own, display=display, profile=profile, world=world)
         elif resume is not None:
             if str(resume) == "latest":
-                resume = unfinished_run(runs).path
-            run = verb.resume(resume, device=device, display=display, profile=profile)
-    if as_json:
+                with world.as_one():
+                    resume = unfinished_run(runs).path if world.leads else resume
+                resume = Path(world.told(str(resume)))
+            run = verb.resume(resume, device=own, display=display, profile=profile, world=world)
+    if as_json and world.leads:
         print_json({"run": run.path, **run.result()})
 
 

@@ -125,8 +125,8 @@ def _outside(n: int, side: int, device: torch.device) -> Tensor:
 
 def _draw(x: Tensor, count: int) -> list[Tensor]:
     """Draw numbers in [0, 1), `count` tensors N × 1 × 1 × 1; on the CPU, so that every device sees the same."""
-    drawn = torch.rand(count, len(x), 1, 1, 1, device="cpu")
-    return [*drawn.to(x)]
+    drawn = torch.rand(len(x), count, 1, 1, 1, device="cpu")
+    return [*drawn.to(x).unbind(1)]
 
 
 def _whole(n: int, bound: int) -> list[int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from i2i.nn import own_rows, together
+
 
 class Pool(nn.Module):
     """Up to `size` earlier translations; once full, one in two shown is an old one (Shrivastava et al. 2017, 2.3).
@@ -21,13 +23,16 @@ class Pool(nn.Module):
 
     @torch.no_grad()
     def forward(self, fakes: Tensor) -> Tensor:
-        """Take in translations, N × C × H × W, and return as many to be shown, cut off from what made them."""
-        fakes = fakes.detach()
+        """Take in translations, N × C × H × W, and return as many to be shown, cut off from what made them.
+
+        Of several processes each takes in those of all, so that their pools are one.
+        """
         if not self.size:
-            return fakes
+            return fakes.detach()
+        fakes = together(fakes)
         kept = self.pictures if self.pictures.shape[1:] == fakes.shape[1:] else fakes[:0]
         self.pictures = kept.to(fakes.device)
-        return torch.stack([self._exchanged(fake) for fake in fakes])
+        return own_rows(torch.stack([self._exchanged(fake) for fake in fakes]))
 
     def _exchanged(self, fake: Tensor) -> Tensor:
         if len(self.pictures) < self.size:
