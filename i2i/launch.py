@@ -20,7 +20,8 @@ GRACE = 25.0
 def launch(words: Sequence[str], count: int) -> int:
     """Run `python -m i2i` with these words in so many processes; return the exit code of the first that failed, or 0.
 
-    The first speaks, and what another one says is printed where that one failed first. SIGTERM and Ctrl-C go to all.
+    The first speaks at once; what the others say, which is why they failed, when all have ended. SIGTERM and Ctrl-C go
+    to all.
     """
     with contextlib.ExitStack() as files:
         said = [files.enter_context(tempfile.TemporaryFile("w+")) for _ in range(count)]
@@ -33,9 +34,12 @@ def launch(words: Sequence[str], count: int) -> int:
                 signal.signal(number, handler)
         if first is None:
             return 0
-        if first:
-            said[first].seek(0)
-            print(said[first].read(), end="", file=sys.stderr)
+        texts = []
+        for file in said:
+            file.seek(0)
+            texts.append(file.read())
+        for text in dict.fromkeys(texts):
+            print(text, end="", file=sys.stderr)
         code = processes[first].returncode
         if code < 0:
             name = signal.Signals(-code).name
@@ -43,26 +47,29 @@ def launch(words: Sequence[str], count: int) -> int:
         return code if code > 0 else 128 - code
 
 
-def _started(words: Sequence[str], count: int, said: Sequence[IO[str]]) -> list[subprocess.Popen[bytes]]:
+def environments(count: int) -> list[dict[str, str]]:
+    """Return what each of so many processes of this machine finds in its environment: what torchrun would say."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     shared = {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     if "OMP_NUM_THREADS" not in os.environ:  # else every process would take all cores
         shared["OMP_NUM_THREADS"] = max(1, (os.cpu_count() or 1) // count)
-    processes = []
-    for rank in range(count):
-        own = {key: str(value) for key, value in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()}
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "i2i", *words],
-                env={**os.environ, **own},
-                stdout=subprocess.DEVNULL if rank else None,
-                stderr=said[rank] if rank else None,
-                start_new_session=True,  # Ctrl-C comes from here alone, and once
-            )
+    every = [{**shared, "RANK": rank, "LOCAL_RANK": rank} for rank in range(count)]
+    return [{key: str(value) for key, value in own.items()} for own in every]
+
+
+def _started(words: Sequence[str], count: int, said: Sequence[IO[str]]) -> list[subprocess.Popen[bytes]]:
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "i2i", *words],
+            env={**os.environ, **own},
+            stdout=subprocess.DEVNULL if rank else None,
+            stderr=said[rank] if rank else None,
+            start_new_session=True,  # Ctrl-C comes from here alone, and once
         )
-    return processes
+        for rank, own in enumerate(environments(count))
+    ]
 
 
 def _to(processes: Sequence[subprocess.Popen[bytes]]):  # type: ignore[no-untyped-def]

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from i2i.errors import Elsewhere, I2IError, UsageError
-from i2i.nn import SPREAD
+from i2i.nn import SPREAD, ChannelNorm
 
 BUCKET = 2**24
 """Numbers in one message of gradients: 64 MB, beyond which a larger one is no quicker."""
@@ -109,16 +109,16 @@ class World:
         return x[self.offset : self.offset + self.own]
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and variance of each channel of N × C × ... over the batch of all processes: C each, float32.
+        """Return mean and variance of each channel of N × C × ... over the batch of all processes, C each.
 
         Any number of times differentiable, as a penalty on a discriminator's slope asks.
         """
-        var, mean = torch.var_mean(x.float(), dim=[d for d in range(x.ndim) if d != 1], correction=0)
+        var, mean = torch.var_mean(_wide(x), dim=[d for d in range(x.ndim) if d != 1], correction=0)
         own = torch.stack([mean, var])
         every = _Sum.apply(
             torch.stack([own if rank == self.rank else torch.zeros_like(own) for rank in range(self.size)]), self
         )
-        share = torch.tensor(self.counts, dtype=torch.float32, device=x.device)[:, None] / sum(self.counts)
+        share = torch.tensor(self.counts, dtype=own.dtype, device=x.device)[:, None] / sum(self.counts)
         means, variances = every.unbind(1)
         mean = (share * means).sum(0)
         return mean, (share * (variances + (means - mean).square())).sum(0)
@@ -128,8 +128,8 @@ class World:
         for module in method.modules() if self.size > 1 else ():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.forward = partial(_batch_norm, self, module)  # type: ignore[method-assign]
-            elif getattr(module, "over_batch", False):
-                module.forward = partial(_channel_norm, self, module)
+            elif isinstance(module, ChannelNorm) and module.over_batch:
+                module.forward = partial(_channel_norm, self, module)  # type: ignore[method-assign]
 
     # ---- sums over all
 
@@ -306,9 +306,13 @@ def _batch_norm(world: World, module: Any, x: Tensor) -> Tensor:
 
 def _scaled(x: Tensor, mean: Tensor, var: Tensor, eps: float, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     shape = (1, -1, *[1] * (x.ndim - 2))
-    y = (x.float() - mean.view(shape)) * (var + eps).rsqrt().view(shape)
-    y = y if weight is None else y * weight.float().view(shape)
-    return (y if bias is None else y + bias.float().view(shape)).to(x.dtype)
+    y = (_wide(x) - mean.view(shape)) * (var + eps).rsqrt().view(shape)
+    y = y if weight is None else y * weight.view(shape)
+    return (y if bias is None else y + bias.view(shape)).to(x.dtype)
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
 
 
 # ---- what is drawn for a whole batch
