@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.profiler import record_function
 
+from i2i import sharding
 from i2i.contracts import Batch
 from i2i.data import mix
 from i2i.errors import DivergedError, PluginError, ResourceError, StepTooLarge, UsageError, nearest, told
@@ -179,7 +180,7 @@ class Training:
     method: a Method, on the device. steps: the length of the run, on which the learning rate depends. layout: how the
     batches lie in memory. parts: how many each batch goes in, one after the other. graph: on CUDA, capture the step and
     replay it; say takes what there is to tell of that. world: the processes that share each batch; counts: how many
-    of its pictures each has, where there are several.
+    of its pictures each has, where there are several. shard: keep a part of every weight in each.
     """
 
     def __init__(
@@ -198,8 +199,9 @@ class Training:
         say: Callable[[str], None] = print,
         world: World = ALONE,
         counts: Sequence[int] = (),
+        shard: bool = False,
     ) -> None:
-        self.world, self.counts = world, [*counts]
+        self.world, self.counts, self.shard = world, [*counts], shard
         self.method, self.steps, self.decay, self.seed = method, steps, decay, seed
         self.precision, self.layout, self.parts = precision, layout, parts
         self.step = 0
@@ -212,16 +214,31 @@ class Training:
         self.device = self.players[GENERATOR][0].device
         for p in method.parameters():
             _close_gaps(p)
-        self.rows = {name: [nn.Parameter(as_row(p.detach())) for p in own] for name, own in self.players.items()}
+        self.average = copy.deepcopy(getattr(method, GENERATOR)).requires_grad_(False) if ema else None
+        if shard:
+            self._shard()
+        self.rows = {
+            name: [nn.Parameter(as_row(sharding.own(p.detach()))) for p in own] for name, own in self.players.items()
+        }
         self.optimizers = {name: _adam(rows, optimizer_of(name), graph) for name, rows in self.rows.items()}
         self._base = {name: optimizer_of(name).lr for name in self.optimizers}
         self.ema_decay = ema
-        self.average = copy.deepcopy(getattr(method, GENERATOR)).requires_grad_(False) if ema else None
+        self.followed = [] if self.average is None else [*zip(self.average.parameters(), self._live(), strict=True)]
         # In a graph what changes from step to step lies on the device.
         self.pace = torch.zeros((), device=self.device) if graph else 0.0
         self.work: Work = partial(_work, self)
         if graph and self.device.type == "cuda":
             self.work = Replayed(self.work, say)
+
+    def _live(self) -> Iterator[nn.Parameter]:
+        return getattr(self.method, GENERATOR).parameters()  # type: ignore[no-any-return]
+
+    def _shard(self) -> None:
+        """Keep a part of every weight in each process; what is then a player's weights are these parts."""
+        self.networks = [self.method.get_submodule(name) for name in self.players]
+        self.networks += [self.average] if self.average is not None else []
+        sharding.shard(self.networks, self.world, self.device)
+        self.players = players(self.method)
 
     def factor(self) -> float:
         """Return what the learning rate is multiplied by: 1, then linearly down, above zero to the last step."""
@@ -250,26 +267,34 @@ class Training:
         finally:
             setattr(self.method, GENERATOR, live)
             self.method.train(mode)
+            if self.shard:
+                sharding.let_go(self.networks)
 
     def move(self, player: str) -> None:
         """Take a step of a player's optimizer along the gradients of its weights, of all processes, and forget them."""
         for p, row in zip(self.players[player], self.rows[player], strict=True):
-            row.grad, p.grad = None if p.grad is None else as_row(p.grad), None
-        self.world.add_up([row.grad for row in self.rows[player] if row.grad is not None])
+            row.grad, p.grad = None if p.grad is None else as_row(sharding.own(p.grad)), None
+        if self.shard:  # what other players have gained by this backward they do not want
+            self.method.zero_grad(set_to_none=True)
+            sharding.let_go(self.networks)
+        # The backward has made the sums of what is in shards.
+        both = zip(self.players[player], self.rows[player], strict=True)
+        self.world.add_up([row.grad for p, row in both if row.grad is not None and not sharding.in_shards(p)])
         self.optimizers[player].step()
         self.optimizers[player].zero_grad(set_to_none=True)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return every tensor that changes, by name, for a checkpoint."""
-        found = {f"method/{key}": value for key, value in self.method.state_dict().items()}
+        """Return every tensor that changes, by name, for a checkpoint; whole, on the CPU, where they are in shards."""
+        found = {f"method/{key}": sharding.whole(value) for key, value in self.method.state_dict().items()}
         if self.average is not None:
-            found |= {f"average/{key}": value for key, value in self.average.state_dict().items()}
+            found |= {f"average/{key}": sharding.whole(value) for key, value in self.average.state_dict().items()}
         for player, optimizer in self.optimizers.items():
             for index, slots in optimizer.state_dict()["state"].items():
                 p = self.players[player][index]
+                part = sharding.own(p)
                 for key, value in slots.items():
-                    shaped = value.as_strided(p.shape, p.stride()) if value.ndim else value
-                    found[f"optimizer/{player}/{index}/{key}"] = shaped
+                    shaped = sharding.like(value.as_strided(part.shape, part.stride()), p) if value.ndim else value
+                    found[f"optimizer/{player}/{index}/{key}"] = sharding.whole(shaped)
         return found
 
     def restore(self, tensors: Mapping[str, Tensor], step: int) -> None:
@@ -278,15 +303,20 @@ class Training:
         def under(prefix: str) -> dict[str, Tensor]:
             return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
-        self.method.load_state_dict(under("method/"))
+        sharding.load(self.method, under("method/"))
         if self.average is not None:
-            self.average.load_state_dict(under("average/"))
+            sharding.load(self.average, under("average/"))
         for player, optimizer in self.optimizers.items():
             state: dict[int, dict[str, Tensor]] = {}
             for key, value in under(f"optimizer/{player}/").items():
                 index, slot = key.split("/")
                 p = self.players[player][int(index)].detach()
-                lain = as_row(torch.empty_like(p).copy_(value)) if value.ndim else value
+                part = sharding.own(p)
+                lain = (
+                    as_row(torch.empty_like(part).copy_(sharding.own(sharding.parted(value, p))))
+                    if value.ndim
+                    else value
+                )
                 state.setdefault(int(index), {})[slot] = lain
             optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
         self.step = step
@@ -297,7 +327,7 @@ class Training:
         A gradient of 1e25 leaves its weight a number, and an infinite moment, with which that never moves again.
         """
         names = {parameter: name for name, parameter in self.method.named_parameters()}
-        held = {f"weight {name}": parameter.detach() for parameter, name in names.items()}
+        held = {f"weight {name}": sharding.own(parameter.detach()) for parameter, name in names.items()}
         for player, optimizer in self.optimizers.items():
             for parameter, row in zip(self.players[player], self.rows[player], strict=True):
                 for slot, value in optimizer.state.get(row, {}).items():
@@ -450,7 +480,9 @@ class _Piece:
         with record_function(f"{player}: backward"):
             total = torch.stack([loss.float() for loss in losses.values()]).sum()
             # `inputs` keeps gradients out of the other players: a fifth of the step's time, and nothing to toggle.
-            torch.autograd.backward(total if self.share == 1 else self.share * total, inputs=training.players[player])
+            # Weights in shards are not what a backward ends at.
+            inputs = None if training.shard else training.players[player]
+            torch.autograd.backward(total if self.share == 1 else self.share * total, inputs=inputs)
         for name, loss in losses.items():
             value = loss.detach() if self.share == 1 else self.share * loss.detach()
             summed[name] = summed[name] + value if name in summed else value
@@ -491,9 +523,9 @@ def _follow(training: Training) -> None:
     if training.average is None:
         return
     live = getattr(training.method, GENERATOR)
-    average = list(training.average.parameters())
-    if average:
+    if training.followed:
+        average, new = ([sharding.own(p.detach()) for p in weights] for weights in zip(*training.followed, strict=True))
         pace = [training.pace] * len(average) if isinstance(training.pace, Tensor) else training.pace
-        torch._foreach_lerp_(average, [p.detach() for p in live.parameters()], pace)
+        torch._foreach_lerp_(average, new, pace)
     for old, new in zip(training.average.buffers(), live.buffers(), strict=True):
         old.copy_(new)

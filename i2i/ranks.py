@@ -232,15 +232,22 @@ class World:
         except Exception as found:
             error = found
         code = error.exit_code if isinstance(error, I2IError) else 4 if error else 0
+        self.settle()
         asked = torch.tensor([stop(), code], dtype=torch.int32)
         with _reached():
             message = torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX, async_op=True)
         self._asked = asked, message
         return got, error
 
+    def settle(self) -> None:
+        """Wait for what was asked ahead and is not wanted any more, as a message under way would outlive its end."""
+        if self._asked is not None:
+            with contextlib.suppress(Elsewhere):
+                self._agree()
+
     def _agree(self) -> int:
         assert self._asked is not None
-        asked, message = self._asked
+        (asked, message), self._asked = self._asked, None
         with _reached():
             message.wait()
         self.stop, failed = asked.tolist()
@@ -434,9 +441,11 @@ def joined(device: str) -> Iterator[tuple[World, str]]:
     with _reached():
         torch.distributed.init_process_group(backend, timeout=PATIENCE)
     _give_up_when_stuck()
+    world = World(rank, size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
     try:
-        yield World(rank, size, int(os.environ.get("LOCAL_WORLD_SIZE", size))), name
+        yield world, name
     finally:
+        world.settle()
         with contextlib.suppress(RuntimeError):
             torch.distributed.destroy_process_group()
 

@@ -52,6 +52,17 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
+class EngineSettings:
+    """The `[engine]` table: how the processes of a training share the work.
+
+    shard: each keeps a part of the weights, gradients, averages and moments, and not all (FSDP2): for networks that do
+    not fit one device; a step takes longer, and its result is the same.
+    """
+
+    shard: bool = False
+
+
+@dataclass(frozen=True)
 class OptimizerSettings:
     """The `[optimizer]` table and its children `[optimizer.PLAYER]`: Adam (Kingma and Ba 2015) as the paper sets it."""
 
@@ -104,6 +115,7 @@ class Recipe:
     metrics: tuple[Part, ...] = ()
     trackers: tuple[Part, ...] = ()
     train: TrainSettings = field(default_factory=TrainSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
     optimizer: Mapping[str, OptimizerSettings] = field(default_factory=dict)
     """By player; the key "" holds what a player without a table of its own gets."""
 
@@ -125,6 +137,7 @@ class Recipe:
             "method": build.describe("methods", self.method),
             "optimizer": {key or "default": build.describe_value(Any, vars(s)) for key, s in self.optimizer.items()},
             "train": vars(self.train),
+            "engine": vars(self.engine),
             "metrics": [build.describe("metrics", part) for part in self.metrics],
             "trackers": [build.describe("trackers", part) for part in self.trackers],
         }
@@ -207,7 +220,8 @@ def _settings_of(table: dict[str, Any], problems: list[Problem]) -> dict[str, An
     train = _settings(TrainSettings, table.get("train", {}), ("train",), problems)
     if train is not None and train.steps is None and train.epochs is None:
         problems.append(Problem(("train",), "set 'steps' or 'epochs': the length of the run."))
-    return {"train": train, "optimizer": _optimizers(table.get("optimizer", {}), problems)}
+    engine = _settings(EngineSettings, table.get("engine", {}), ("engine",), problems)
+    return {"train": train, "engine": engine, "optimizer": _optimizers(table.get("optimizer", {}), problems)}
 
 
 def _look_up(table: dict[str, Any], problems: list[Problem]) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch.profiler import record_function
 
-from i2i import cache, images, recipe
+from i2i import cache, images, recipe, sharding
 from i2i.backbones import blank
 from i2i.checkpoint import Run, save_model, slug, versions
 from i2i.compose import Pipeline, check_sides, compose, make, rehearse, takes_channels_last
@@ -276,7 +276,8 @@ def training_of(
     world: World = ALONE,
 ) -> Training:
     """Bring a pipeline's method to the device, ready for its first step, with what makes its steps quick there."""
-    layout = torch.channels_last if takes_channels_last(pipeline, device) else torch.contiguous_format
+    last = takes_channels_last(pipeline, device) and not pipeline.recipe.engine.shard
+    layout = torch.channels_last if last else torch.contiguous_format
     lay_out(pipeline.method.to(device), layout)
     return readied(pipeline, device, layout, say, parts=parts, world=world)
 
@@ -294,7 +295,8 @@ def readied(
     plan = pipeline.recipe
     if device.type == "cpu":
         keep_freed_memory()
-        use_products(pipeline.method)
+        if not plan.engine.shard:  # whose blocks may give no views
+            use_products(pipeline.method)
     if plan.train.activation_checkpointing:
         for player in players(pipeline.method):
             recompute(pipeline.method.get_submodule(player))
@@ -315,6 +317,7 @@ def readied(
         say=say,
         world=world,
         counts=world.share(plan.train.batch) if world.size > 1 else (),
+        shard=plan.engine.shard and world.size > 1,
     )
     world.normalise_over_all(pipeline.method)
     if plan.train.compile is True:
@@ -368,7 +371,7 @@ def _work(
             sure, watched = deterministic(plan.train.deterministic), session.profiler or contextlib.nullcontext()
             with _stopping(session), watched, sure:
                 _loop(session)
-            if world.leads:
+            if world.leads or training.shard:
                 _finish(session)
     except (Interrupted, DivergedError) as error:
         if not world.leads:  # who says the same
@@ -565,9 +568,8 @@ def _stopping(session: Session) -> Iterator[None]:
 def _save(session: Session) -> None:
     """Write the model, then the state: where that stands, nothing of its step is missing but a sample."""
     training, window = session.training, session.averages.tensors()
-    training.check_finite()
-    if not session.world.leads:
-        return
+    with session.world.as_one():
+        training.check_finite()
     description = {
         "name": session.pipeline.recipe.name,
         "task": session.resolved["task"],
@@ -577,8 +579,11 @@ def _save(session: Session) -> None:
         "step": training.step,
     }
     with training.averaged() as method:
-        save_model(session.run.model, description, getattr(method, GENERATOR).state_dict())
-    session.run.save_state(training.step, training.tensors() | window)
+        generator = {key: sharding.whole(value) for key, value in getattr(method, GENERATOR).state_dict().items()}
+    tensors = training.tensors() if session.world.leads or training.shard else {}
+    if session.world.leads:
+        save_model(session.run.model, description, generator)
+        session.run.save_state(training.step, tensors | window)
 
 
 def _warn(session: Session, warnings: Sequence[Mapping[str, Any]]) -> None:
@@ -589,7 +594,8 @@ def _warn(session: Session, warnings: Sequence[Mapping[str, Any]]) -> None:
 
 def _sample_due(session: Session) -> bool:
     training, due = session.training, session.settings.sample_every
-    return session.world.leads and (training.step % due == 0 or training.step == training.steps)
+    translates = session.world.leads or training.shard  # as all have a part of the network
+    return translates and (training.step % due == 0 or training.step == training.steps)
 
 
 def _sample_path(session: Session) -> Path:
@@ -603,6 +609,8 @@ def _sample(session: Session) -> None:
     with training.averaged() as method:
         held_out = HeldOut(pipeline.task, method, samples, training.device, training.precision)
         rows = [*held_out.rows(session.settings.samples)]
+    if not session.world.leads:
+        return
     _warn(session, session.watch.sampled(training.step, rows))
     first, *others = held_out.titles
     grid = images.contact_sheet(rows, titles=[first if pipeline.held_out else "trained on", *others])
@@ -612,8 +620,10 @@ def _sample(session: Session) -> None:
 
 def _finish(session: Session) -> None:
     run, steps = session.run, session.training.steps
-    log = run.read_log()
     metrics = _held_out(session)
+    if not session.world.leads:
+        return
+    log = run.read_log()
     seconds = time.perf_counter() - session.began
     unseen = f" ({text})" if (text := parts_shown(session.pipeline.task.images)) else ""
     samples = [(f"step {int(path.stem)}{unseen}", path) for path in sorted(run.samples.glob("*.png"))]

@@ -14,6 +14,7 @@ from i2i import recipe
 from i2i.compose import compose
 from i2i.engine import fit
 from i2i.ranks import joined
+from i2i.sharding import own
 from i2i.train import batches, training_of
 
 if __name__ == "__main__":
@@ -28,6 +29,9 @@ if __name__ == "__main__":
             drawn = batches(pipeline, training.device, 0, world)
             made = (batch.map(torch.Tensor.double) for batch in drawn) if exact else drawn
             terms = [world.summed(torch.stack([*report.terms.values()])) for report in fit(training, made)]
+            found = {name: value.clone().contiguous() for name, value in training.tensors().items()}
             if world.leads:
-                found = {name: value.clone().contiguous() for name, value in training.tensors().items()}
                 save_file(found | {"terms": torch.stack(terms)}, folder / f"{path.stem}.safetensors")
+                weights = [p.detach() for player in training.players.values() for p in player]
+                share = sum(own(p).numel() for p in weights) / sum(p.numel() for p in weights)
+                (folder / f"{path.stem}.txt").write_text(str(share))

@@ -18,6 +18,7 @@ RANKS = [
     {"recipe", "describe", "doctor"},
     {"images", "data", "shifts", "nn", "products", "graph", "memory", "recompute", "confusion", "backbones"},
     {"ranks"},
+    {"sharding"},
     {"augment", "engine", "checkpoint", "cache"},
     {"compose", "watch"},
     {"tiles"},

@@ -25,10 +25,13 @@ UNET = 'generator = { name = "unet", depth = 3, width = 4 }'
 EXACT = {"spade"}
 """Methods that have biases before a normalisation: in float32 two orders of a sum train them apart."""
 OVER_BATCH = recipe_of("pix2pix", STEPS).replace(UNET, UNET.replace(" }", ', norm = "batch" }'))
+WIDE = recipe_of("pix2pix", STEPS).replace(UNET, UNET.replace("width = 4", "width = 16"))
+SHARD = "[engine]\nshard = true\n"
 RECIPES = {f"{method}{64 if method in EXACT else ''}": recipe_of(method, STEPS) for method in methods()} | {
     "over_batch_64": OVER_BATCH,
     "wgan_gp_64": OVER_BATCH + 'adversarial = "wgan_gp"\n',
     "spade_over_batch_64": recipe_of("spade", STEPS).replace("generator = { ", 'generator = { norm = "batch", '),
+    "shards_64": WIDE + SHARD,
     "inpainting": recipe_of("pix2pix", STEPS).replace('task = "paired"', 'task = "inpainting"'),
     "diff_augment": recipe_of("pix2pix", STEPS).replace(
         '{ name = "patch", field = 16, width = 4 }',
@@ -76,9 +79,14 @@ def test_two_processes_train_as_one(name: str, trained: dict[int, Path]) -> None
     for key, value in one.items():
         assert value.shape == two[key].shape, key
         # Moments are of any size, as gradients are, and squares differ by twice as much.
-        most = float(value.abs().max()) if value.numel() else 0.0
+        most = float(value.double().abs().max()) if value.numel() else 0.0
         bound = 1e-4 * max(1.0, most) if key.startswith(("optimizer", "terms")) else 1e-5
         assert torch.allclose(value.double(), two[key].double(), rtol=0, atol=bound), key
+
+
+def test_of_large_layers_each_has_a_part(trained: dict[int, Path]) -> None:
+    assert (trained[1] / "shards_64.txt").read_text() == "1.0"
+    assert 0.5 <= float((trained[2] / "shards_64.txt").read_text()) < 0.6
 
 
 # ---- by the command line
@@ -183,6 +191,21 @@ def test_what_ends_one_of_them_ends_all_and_the_next_launch_goes_on(number: int,
     unbroken = only(tmp_path / "unbroken")
     assert apart(found["same"], unbroken) == 0
     assert apart(found["one"], unbroken) < 1e-5
+
+
+def test_what_is_in_shards_is_saved_whole_and_goes_on_with_any_number(tmp_path: Path) -> None:
+    recipe = tmp_path / "shards.toml"
+    recipe.write_text((WIDE + SHARD).replace("batch = 2", "batch = 4").replace("steps = 20", "steps = 8"))
+    code, _, err = done(command(recipe, tmp_path / "runs", "--devices", 2))
+    assert code == 0, err
+    whole = only(tmp_path / "runs")
+    for count in (1, 2):
+        run = Path(shutil.copytree(whole, tmp_path / str(count)))
+        next((run / "state").glob("000000008-*")).unlink()
+        (run / "result.json").unlink()
+        code, _, err = done(["-m", "i2i", "train", "--resume", run, "--device", "cpu", "--devices", count])
+        assert code == 0, err
+        assert apart(run, whole) == 0 if count == 2 else apart(run, whole) < 1e-5
 
 
 @pytest.mark.parametrize("first", [0, 1])

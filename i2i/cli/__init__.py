@@ -41,9 +41,9 @@ def main() -> None:
         if isinstance(stop, SystemExit) and stop.code != 130:
             if not _ended_by_us(stop):
                 _end(f"a part ends the process, which none may: {told(stop)}", 4)
-            raise
+            _leave(stop.code if isinstance(stop.code, int) else 0)
         terminal(stderr=True).print("stopped; what was finished is whole.")
-        sys.exit(75 if _by_sigterm(stop) else 130)
+        _leave(75 if _by_sigterm(stop) else 130)
 
 
 def _by_sigterm(stop: BaseException | None) -> bool:
@@ -75,6 +75,15 @@ def _deaf() -> None:
 def _end(text: str, code: int) -> NoReturn:
     if text:  # else another process says it
         terminal(stderr=True).print(f"error: {text}", markup=False, highlight=False, soft_wrap=True)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process; as one of several at once, for threads of torch's messages may abort a slow end."""
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

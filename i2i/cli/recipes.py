@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from i2i.cli.app import AsJson, Device, Runs, Settings, app, print_json, print_table, terminal
-from i2i.errors import SomeFailed, UsageError, sizes
+from i2i.errors import Elsewhere, SomeFailed, UsageError, sizes
 
 if TYPE_CHECKING:
     from i2i.check import Summary
@@ -55,7 +55,9 @@ def train(
     if devices and devices > 1 and "WORLD_SIZE" not in os.environ:
         from i2i.launch import launch
 
-        raise typer.Exit(launch(sys.argv[1:], devices))
+        if code := launch(sys.argv[1:], devices):
+            raise Elsewhere("", code)
+        return
     from i2i import train as verb
     from i2i.checkpoint import unfinished_run
     from i2i.display import TrainDisplay
