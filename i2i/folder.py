@@ -24,6 +24,7 @@ from i2i.contracts import Images
 from i2i.data import mix
 from i2i.engine import enough_memory, keep_freed_memory, pick_device, pick_precision
 from i2i.errors import DataError, I2IError, ResourceError, UsageError
+from i2i.manifest import Given, Shard, given
 from i2i.tiles import fits
 from i2i.translate import Translator, scarce
 
@@ -46,24 +47,31 @@ Find = Callable[[Path], Path]
 
 
 def plan(
-    input_dir: Path, output_dir: Path, *, extension: str | Callable[[Path], str] = "png", overwrite: bool = False
+    input_dir: Path | Given,
+    output_dir: Path,
+    *,
+    extension: str | Callable[[Path], str] = "png",
+    overwrite: bool = False,
+    shard: Shard | None = None,
 ) -> list[Item]:
     """Return what a translation of a folder will read and write; every obstacle is found before the first picture.
 
     Of pictures whose translations would have one name none is translated, as each is told.
 
-    extension: of every output, or what gives it for an input, such as `Translator.extension`.
+    input_dir: or what `manifest.given` has made of a list. extension: of every output, or what gives it for an input,
+    such as `Translator.extension`. shard: of the pictures, only this one's.
     """
+    inputs = input_dir if isinstance(input_dir, Given) else given(input_dir)
     if isinstance(extension, str) and extension not in FORMATS:
         raise UsageError(f"--format {extension}: not a format that is written. Known: {', '.join(FORMATS)}.")
     if output_dir.exists() and not output_dir.is_dir():
         raise UsageError(f"{output_dir}: is a file; the translations need a folder.")
-    if output_dir.resolve() == input_dir.resolve():
+    if output_dir.resolve() == inputs.root.resolve():
         raise UsageError(f"{output_dir}: is the input folder; choose another, so that no original is overwritten.")
-    sources = [path for path in images.list_images(input_dir) if output_dir.resolve() not in path.resolve().parents]
+    sources = [path for path in inputs.paths if output_dir.resolve() not in path.resolve().parents]
     ends = [extension if isinstance(extension, str) else extension(path) for path in sources]
     items = [
-        Item(path, output_dir / path.relative_to(input_dir).with_suffix(f".{end}"))
+        Item(path, output_dir / path.relative_to(inputs.root).with_suffix(f".{end}"))
         for path, end in zip(sources, ends, strict=True)
     ]
     alike: dict[Path, list[Path]] = {}
@@ -72,6 +80,8 @@ def plan(
     for place, item in enumerate(items):
         if rival := next((other for other in alike[item.target] if other != item.source), None):
             items[place] = replace(item, rival=rival)
+    if shard:
+        items = [item for item in items if shard.has(item.source.relative_to(inputs.root).with_suffix("").as_posix())]
     existing = [item.target for item in items if item.target.exists() and not item.rival]
     if existing and not overwrite:
         raise UsageError(
@@ -92,9 +102,9 @@ def whole(item: Item) -> bool:
         return False
 
 
-def any_deep(input_dir: Path, device: str) -> bool:
-    """Whether a picture of a folder has more than 8 bits a sample, where the device is one that may not keep them."""
-    paths, where = images.list_images(input_dir), pick_device(device)
+def any_deep(paths: Sequence[Path], device: str) -> bool:
+    """Whether one of some pictures has more than 8 bits a sample, where the device is one that may not keep them."""
+    where = pick_device(device)
     if where.type != "cuda" and pick_precision("auto", where) == torch.float32:
         return False
 

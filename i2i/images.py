@@ -328,7 +328,12 @@ def list_images(root: Path | str) -> list[Path]:
             f"{root}: holds no pictures, also in its sub-folders. "
             f"Give a folder with files that end in {', '.join(sorted(EXTENSIONS))}."
         )
-    return sorted(found, key=lambda path: _natural(path.relative_to(root).as_posix()))
+    return ordered(found, root)
+
+
+def ordered(paths: Iterable[Path], root: Path | None = None) -> list[Path]:
+    """Sort paths by their names below a folder, numbers in them by value."""
+    return sorted(paths, key=lambda path: _natural((path.relative_to(root) if root else path).as_posix()))
 
 
 def list_others(root: Path | str) -> list[Path]:

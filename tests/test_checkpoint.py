@@ -133,7 +133,7 @@ def test_a_full_disk_is_known_for_one_from_what_safetensors_says(
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ResourceError, match="file"):
+    with pytest.raises(UsageError, match="file"):
         Run.create(tmp_path / "file", "x")
 
 

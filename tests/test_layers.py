@@ -21,7 +21,7 @@ RANKS = [
     {"sharding"},
     {"augment", "engine", "checkpoint", "cache"},
     {"compose", "watch"},
-    {"tiles"},
+    {"tiles", "manifest"},
     {"evaluate", "translate", "report", "chart", "testing", "foreign"},
     {"audit", "profile"},
     {"train", "score", "folder"},

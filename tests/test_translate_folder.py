@@ -17,8 +17,9 @@ from torch import Tensor, nn
 import i2i
 from i2i import folder, images, recipe, train
 from i2i.display import TrainDisplay
-from i2i.errors import DataError, I2IError, ResourceError
+from i2i.errors import DataError, I2IError, ResourceError, UsageError
 from i2i.folder import Item, Pace, Work, plan, translate_folder
+from i2i.manifest import Shard, given
 from i2i.tasks.paired import Paired
 from i2i.translate import Translator
 
@@ -312,3 +313,91 @@ def test_a_precision_that_is_none_is_refused(run: Cli, trained: Path, tmp_path: 
     assert code == 2
     assert "--precision bf61: no such precision. Did you mean 'bf16'?" in err
     assert not (tmp_path / "out").exists()
+
+
+# ---- lists, patterns, shards
+
+
+def listed(root: Path) -> list[str]:
+    names = [f"{folder}/{number}.png" for folder in ("a", "b/c") for number in range(6)]
+    for name in names:
+        drawn(root / "in" / name, 8, 8)
+    return names
+
+
+def targets(items: list[Item], out: Path) -> list[str]:
+    return sorted(item.target.relative_to(out).as_posix() for item in items)
+
+
+def test_a_list_and_a_pattern_mirror_what_lies_below_their_common_folder(tmp_path: Path) -> None:
+    names, out = listed(tmp_path), tmp_path / "out"
+    (tmp_path / "some.txt").write_text("\n".join(["in/a/1.png", "", f"{tmp_path}/in/b/c/2.png", "in/a/1.png"]))
+    assert targets(plan(given(tmp_path / "some.txt"), out), out) == ["a/1.png", "b/c/2.png"]
+    assert targets(plan(given(tmp_path / "in/**/*.png"), out), out) == names
+    assert targets(plan(given(tmp_path / "in/b/c/[12].*"), out), out) == ["1.png", "2.png"]
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"image": ["in/a/1.png", "in/b/c/2.png"]}), tmp_path / "some.parquet")
+    assert targets(plan(given(tmp_path / "some.parquet"), out), out) == ["a/1.png", "b/c/2.png"]
+    parquet.write_table(pyarrow.table({"paths": ["in/a/1.png"]}), tmp_path / "odd.parquet")
+    with pytest.raises(DataError, match=r"has no column 'path'. Did you mean 'paths'\? It has: paths"):
+        given(tmp_path / "odd.parquet")
+
+
+def test_a_list_is_translated_and_what_it_names_wrongly_is_told(run: Cli, tmp_path: Path) -> None:
+    listed(tmp_path)
+    (tmp_path / "tiny.toml").write_text(TINY)
+    assert run("train", tmp_path / "tiny.toml", "--runs", tmp_path / "runs", "--device", "cpu")[0] == 0
+    (tmp_path / "list.txt").write_text("in/a/1.png\nin/a/none.png\n")
+    words = ["--model", next((tmp_path / "runs").iterdir()), "--device", "cpu"]
+    code, out, err = run("translate", tmp_path / "list.txt", tmp_path / "out", *words)
+    assert code == 1
+    assert "1 of 2 translated" in out
+    assert f"{tmp_path}/in/a/none.png: there is no such file" in err.replace("\n", "")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["1.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("empty.txt", b"\n \n", "names no picture"),
+        ("bytes.txt", b"\xff\xfe\x00", "is no UTF-8 text"),
+        ("a.parquet", b"PAR0", "cannot be read"),
+    ],
+)
+def test_a_list_that_is_none_is_told(name: str, text: bytes, told: str, tmp_path: Path) -> None:
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    (tmp_path / name).write_bytes(text)
+    with pytest.raises(DataError, match=told):
+        given(tmp_path / name)
+    with pytest.raises(DataError, match="no picture is named so"):
+        given(tmp_path / "*.jpg")
+
+
+@pytest.mark.parametrize("count", [1, 3, 16])
+def test_shards_have_each_picture_once_whatever_others_there_are(count: int, tmp_path: Path) -> None:
+    names, out = listed(tmp_path), tmp_path / "out"
+    parts = [plan(tmp_path / "in", out, shard=Shard(number, count)) for number in range(1, count + 1)]
+    assert sorted(name for part in parts for name in targets(part, out)) == names
+    drawn(tmp_path / "in" / "a" / "new.png", 8, 8)
+    again = plan(tmp_path / "in", out, shard=Shard(1, count))
+    assert {*targets(parts[0], out)} <= {*targets(again, out)}
+
+
+@pytest.mark.parametrize("text", ["0/4", "5/4", "x", "1/0", "1/", "-1/2"])
+def test_a_shard_that_is_none_is_refused(text: str, run: Cli, tmp_path: Path) -> None:
+    listed(tmp_path)
+    code, _, err = run("translate", tmp_path / "in", tmp_path / "out", "--shard", text)
+    assert code == 2
+    assert f"--shard {text}: say which of how many, as in 3/16" in err
+
+
+def test_what_a_shard_finds_there_is_its_own(tmp_path: Path) -> None:
+    """Jobs that run at once do not stop at each other's outputs."""
+    listed(tmp_path)
+    out = tmp_path / "out"
+    for item in plan(tmp_path / "in", out, shard=Shard(2, 3)):
+        drawn(item.target, 8, 8)
+    assert plan(tmp_path / "in", out, shard=Shard(1, 3))
+    with pytest.raises(UsageError, match="exists already"):
+        plan(tmp_path / "in", out, shard=Shard(2, 3))

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 @app.command()
 def translate(
-    input_dir: Annotated[Path, typer.Argument(help="A folder of pictures; sub-folders are mirrored.")],
+    input_dir: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder of pictures (sub-folders are mirrored), a pattern in quotes, or a .txt or .parquet of paths."
+        ),
+    ],
     output_dir: Annotated[Path, typer.Argument(help="Where the translations go.")],
     model: Annotated[
         Path | None, typer.Option(help="A run or a model folder. Default: the newest finished run.")
@@ -66,30 +71,36 @@ def translate(
     overlap: Annotated[
         int | None, typer.Option(help="Pixels that tiles share at least, and are blended in. Default: 64.")
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Of N jobs that share the pictures, be the K-th: each picture is one's."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Translate every picture of a folder with a trained model."""
     if overwrite and resume:
         raise UsageError("--overwrite or --resume, not both.")
-    from i2i import folder
+    from i2i import folder, manifest
     from i2i.tiles import raised
     from i2i.translate import checked
 
     cut = checked(tile, overlap)
+    part = manifest.Shard.read(shard) if shard else None
+    given = manifest.given(input_dir)
     again, translator = overwrite or resume, None
     if format == "auto":  # which depends on what the model makes
-        exact = folder.any_deep(input_dir, device)
+        exact = folder.any_deep(given.paths, device)
         translator = _translator(model, runs, device, precision, stochastic=stochastic, reverse=reverse, exact=exact)
     items = folder.plan(
-        input_dir, output_dir, extension=translator.extension if translator else format, overwrite=again
+        given, output_dir, extension=translator.extension if translator else format, overwrite=again, shard=part
     )
     items = _wanted(items, input_dir, resume)
     results: list[Result] = []
     if items:
-        masks = folder.finder(input_dir, mask, "mask") if mask else None
-        guides = folder.finder(input_dir, guide, "guide") if guide else None
+        masks = folder.finder(given.root, mask, "mask") if mask else None
+        guides = folder.finder(given.root, guide, "guide") if guide else None
         if translator is None:
-            exact = folder.any_deep(input_dir, device)
+            exact = folder.any_deep(given.paths, device)
             translator = _translator(
                 model, runs, device, precision, stochastic=stochastic, reverse=reverse, exact=exact
             )
@@ -115,7 +126,7 @@ def _wanted(items: list[Item], input_dir: Path, resume: bool) -> list[Item]:
     if resume:
         count, items = len(items), [item for item in items if not folder.whole(item)]
         console.print(f"{count - len(items)} of {count} were there already")
-    if items and (others := images.list_others(input_dir)):
+    if items and input_dir.is_dir() and (others := images.list_others(input_dir)):
         kinds = ", ".join(sorted({path.suffix or path.name for path in others}))
         console.print(
             f"left out: {len(others)} file(s) of kinds that are not read ({kinds})", markup=False, highlight=False
